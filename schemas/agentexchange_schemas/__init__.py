@@ -1,0 +1,35 @@
+"""Event models, topics, envelope, Redis layout and upstream protocol of AgentExchange: pure data, no I/O."""
+
+from __future__ import annotations
+
+from .envelope import Envelope
+from .errors import EnvelopeError, FrameError, LayoutError, SchemaError, TopicError
+from .events import EVENT_MODELS, Candle, Event, OrderUpdate, Portfolio, Ticker
+from .layout import Layout, account_scope
+from .status import Cause, FeedState, FeedStatus
+from .topics import ALL, INTERVALS, Kind, Topic, normalize_symbol
+
+__all__ = [
+    "ALL",
+    "EVENT_MODELS",
+    "INTERVALS",
+    "Candle",
+    "Cause",
+    "Envelope",
+    "EnvelopeError",
+    "Event",
+    "FeedState",
+    "FeedStatus",
+    "FrameError",
+    "Kind",
+    "Layout",
+    "LayoutError",
+    "OrderUpdate",
+    "Portfolio",
+    "SchemaError",
+    "Ticker",
+    "Topic",
+    "TopicError",
+    "account_scope",
+    "normalize_symbol",
+]
