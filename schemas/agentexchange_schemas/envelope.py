@@ -118,7 +118,7 @@ def received_us_of(entry_id: str) -> int:
         EnvelopeError: not an ID that `log_id` makes.
     """
     ms, _, us = entry_id.partition("-")
-    if not (ms.isdecimal() and us.isdecimal() and len(ms) <= 18 and len(us) <= 3):  # noqa: PLR2004 - fits 64 bits; 0-999
+    if not (entry_id.isascii() and ms.isdecimal() and us.isdecimal() and len(ms) <= 18 and len(us) <= 3):  # noqa: PLR2004 - fits 64 bits; 0-999
         raise EnvelopeError(f"log id {entry_id[:40]!r} is not <milliseconds>-<0..999>", field="id")
     return int(ms) * 1000 + int(us)
 

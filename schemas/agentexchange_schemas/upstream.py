@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from pydantic_core import from_json
 
 from ._fields import CANDLES, ORDERS, PORTFOLIO, TICKER
-from .errors import FrameError, TopicError
+from .errors import SAMPLE_BYTES, FrameError, TopicError
 from .topics import ALL, INTERVALS, Kind, Topic, normalize_symbol
 
 __all__ = [
@@ -63,6 +63,7 @@ class Ping(NamedTuple):
 Message = EventFrame | Ack | Refusal | Ping
 
 _PING: Final = Ping()
+_ANSWERS: Final = ("ping", "subscribed", "unsubscribed", "error")
 _MAX_TEXT: Final = 512  # characters of an error's code and message that are kept
 
 
@@ -101,12 +102,11 @@ def parse(raw: bytes) -> Message:
         raise FrameError(
             f"frame: a JSON {type(frame).__name__}, not an object", field="frame", kind="not_object", raw=raw
         )
-    channel = frame.get("channel")
-    read = _BY_CHANNEL.get(channel) if type(channel) is str else None
     try:
-        return read(frame, raw) if read else _parse_other(frame, raw)
+        # live events carry no `type`, answers and heartbeats always do, and their `channel` may be an event's
+        return _read_event(frame, raw) if frame.get("type") not in _ANSWERS else _read_answer(frame)
     except FrameError as exc:
-        exc.sample = exc.sample or bytes(raw[:80])
+        exc.sample = exc.sample or bytes(raw[:SAMPLE_BYTES])
         raise
 
 
@@ -156,23 +156,26 @@ _BY_TYPE: Final = {
 }
 
 
-def _parse_other(frame: dict[str, Any], raw: bytes) -> Message:
-    """Everything that is not an event in the live form: answers, heartbeats, flat and colon forms."""
-    kind = frame.get("type")
-    match kind:
-        case "ping":
-            return _PING
-        case "subscribed" | "unsubscribed":
-            return Ack(kind == "subscribed", _text(frame, "channel"))
-        case "error":
-            return Refusal(_text(frame, "code"), str(frame.get("message") or "")[:_MAX_TEXT])
+def _read_event(frame: dict[str, Any], raw: bytes) -> EventFrame:
     channel = frame.get("channel")
-    if isinstance(channel, str) and ":" in channel:
-        return _read_colon_form(frame, channel, raw)
-    if isinstance(kind, str) and kind in _BY_TYPE and channel is None:
-        return _BY_TYPE[kind](frame, raw)
+    if type(channel) is str:
+        if (read := _BY_CHANNEL.get(channel)) is not None:
+            return read(frame, raw)
+        if ":" in channel:
+            return _read_colon_form(frame, channel, raw)
+    elif channel is None and (read := _BY_TYPE.get(str(frame.get("type")))) is not None:
+        return read(frame, raw)
     field = "type" if channel is None else "channel"
     raise FrameError(f"frame: unknown {field} {str(frame.get(field))[:40]!r}", field=field, kind=f"unknown_{field}")
+
+
+def _read_answer(frame: dict[str, Any]) -> Message:
+    kind = frame["type"]
+    if kind == "ping":
+        return _PING
+    if kind == "error":
+        return Refusal(_text(frame, "code"), str(frame.get("message") or "")[:_MAX_TEXT])
+    return Ack(kind == "subscribed", _text(frame, "channel"))
 
 
 def _read_colon_form(frame: dict[str, Any], channel: str, raw: bytes) -> EventFrame:

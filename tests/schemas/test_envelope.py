@@ -1,0 +1,142 @@
+"""The envelope: byte-stable, round trip, one error for everything else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgpack
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentexchange_schemas import Envelope, EnvelopeError
+from agentexchange_schemas.envelope import MAX_ENVELOPE_BYTES, decode, encode, log_id, received_us_of
+
+from .test_topics import topics
+
+int64 = st.integers(min_value=0, max_value=2**63 - 1)
+values = st.recursive(
+    st.none() | st.booleans() | st.text() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+envelopes = st.builds(
+    Envelope,
+    topic=topics.filter(lambda topic: not topic.is_wildcard).map(str) | st.just("status"),
+    epoch=int64,
+    seq=st.none() | int64,
+    upstream_ms=st.none() | int64,
+    received_us=int64,
+    data=st.dictionaries(st.text(), values, max_size=6),
+)
+
+GOOD: dict[str, Any] = {"v": 1, "t": "ticker:A", "e": 1, "n": 2, "u": None, "r": 3, "d": {"price": "1"}}
+
+
+@given(envelopes)
+def test_round_trip(envelope: Envelope) -> None:
+    assert decode(encode(*envelope)) == envelope
+
+
+@given(envelopes)
+def test_the_same_event_gives_the_same_bytes(envelope: Envelope) -> None:
+    assert encode(*envelope) == encode(*decode(encode(*envelope)))
+
+
+def test_the_bytes_are_the_documented_map() -> None:
+    raw = encode("ticker:A", 1, 2, None, 3, {"price": "1"})
+    assert list(msgpack.unpackb(raw).items()) == list(GOOD.items())
+
+
+@given(st.binary())
+def test_random_bytes_give_the_documented_error(raw: bytes) -> None:
+    with pytest.raises(EnvelopeError):
+        decode(raw)
+
+
+@given(envelopes, st.data())
+def test_cut_and_flipped_bytes_never_crash(envelope: Envelope, data: st.DataObject) -> None:
+    raw = bytearray(encode(*envelope))
+    position = data.draw(st.integers(0, len(raw) - 1))
+    with pytest.raises(EnvelopeError):
+        decode(bytes(raw[:position]))
+    raw[position] = data.draw(st.integers(0, 255))
+    try:
+        decode(bytes(raw))
+    except EnvelopeError as exc:
+        assert exc.field
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"v": 2}, "v"),
+        ({"t": 5}, "t"),
+        ({"t": "ticker:{x}"}, "t"),
+        ({"t": "ticker:all"}, "t"),
+        ({"e": "1"}, "e"),
+        ({"e": True}, "e"),
+        ({"n": 1.5}, "n"),
+        ({"u": "x"}, "u"),
+        ({"r": None}, "r"),
+        ({"d": []}, "d"),
+    ],
+)
+def test_a_wrong_field_is_named(change: dict[str, Any], field: str) -> None:
+    with pytest.raises(EnvelopeError) as caught:
+        decode(msgpack.packb(GOOD | change))
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize("key", list(GOOD))
+def test_a_missing_key_is_named(key: str) -> None:
+    with pytest.raises(EnvelopeError, match="missing") as caught:
+        decode(msgpack.packb({name: value for name, value in GOOD.items() if name != key}))
+    assert caught.value.field == key
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"\x91" * 5000,  # nested beyond the unpacker's stack
+        b"\xdf\xff\xff\xff\xff",  # a map that claims four billion entries
+        b"\xdb\xff\xff\xff\xff",  # a string that claims four gigabytes
+        msgpack.packb({1: 2}),
+        msgpack.packb(GOOD) + b"\x00",
+        b"x" * (MAX_ENVELOPE_BYTES + 1),
+    ],
+)
+def test_hostile_bytes_are_refused_cheaply(raw: bytes) -> None:
+    with pytest.raises(EnvelopeError):
+        decode(raw)
+
+
+@pytest.mark.parametrize("value", [2**64, object(), {1, 2}])
+def test_what_msgpack_cannot_carry_is_one_error(value: object) -> None:
+    with pytest.raises(EnvelopeError, match="ticker:A") as caught:
+        encode("ticker:A", 1, 1, None, 1, {"x": value})
+    assert caught.value.field == "d"
+
+
+def test_an_envelope_has_a_size_limit() -> None:
+    with pytest.raises(EnvelopeError, match="bytes"):
+        encode("ticker:A", 1, 1, None, 1, {"x": "y" * MAX_ENVELOPE_BYTES})
+
+
+@given(int64)
+def test_a_log_id_names_the_place_in_the_log(received_us: int) -> None:
+    assert received_us_of(log_id(received_us)) == received_us
+
+
+@given(int64, int64)
+def test_log_ids_order_as_received_times_do(first: int, second: int) -> None:
+    def key(us: int) -> tuple[int, ...]:
+        return tuple(map(int, log_id(us).split("-")))
+
+    assert (key(first) < key(second)) == (first < second)
+
+
+@pytest.mark.parametrize("entry_id", ["", "1", "1-", "-1", "1-1000", "a-1", "1-1-1", "9" * 30 + "-1", "1-٣"])
+def test_an_id_that_is_none_of_ours_is_refused(entry_id: str) -> None:
+    with pytest.raises(EnvelopeError, match="log id"):
+        received_us_of(entry_id)
