@@ -1,0 +1,20 @@
+"""Connections to Redis, shared with the bridge. Needs the extra ``agentexchange[redis]``."""
+
+from __future__ import annotations
+
+from ._errors import LinkClosedError, NotRedisError, RedisLinkError, ReplyError, Verdict, judge
+from ._pack import pack
+from ._stream import MAX_REPLY_BYTES, RespStream, StreamOptions
+
+__all__ = [
+    "MAX_REPLY_BYTES",
+    "LinkClosedError",
+    "NotRedisError",
+    "RedisLinkError",
+    "ReplyError",
+    "RespStream",
+    "StreamOptions",
+    "Verdict",
+    "judge",
+    "pack",
+]
