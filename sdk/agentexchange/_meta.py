@@ -1,0 +1,69 @@
+"""What is known about an event beside its fields."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from agentexchange_schemas.envelope import log_id
+from agentexchange_schemas.events import event_time_ms
+
+if TYPE_CHECKING:
+    from agentexchange_schemas import Envelope
+
+__all__ = ["EventMeta", "Origin", "event_meta"]
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class EventMeta:
+    """A handler's second argument, for handlers that ask for one.
+
+    Attributes:
+        topic: the event's own topic, such as ``ticker:BTCUSDT`` (never the wildcard).
+        scope: the Redis scope it was read from; None straight from the platform, as are epoch, seq and log_id.
+        epoch: fencing number of the lease it was written under.
+        seq: counts the topic's events in its scope from 1.
+        upstream_time: when the platform says it happened (UTC), None where it does not say.
+        received_time: when this client (direct) or the bridge (shared) received it (UTC).
+        log_id: its entry in the scope's log.
+        source: ``live``, or ``latest`` for the value a new handler is given first.
+    """
+
+    topic: str
+    scope: str | None
+    epoch: int | None
+    seq: int | None
+    upstream_time: datetime | None
+    received_time: datetime
+    log_id: str | None
+    source: str
+
+
+class Origin(NamedTuple):
+    """What an `EventMeta` is made from, kept in the queue until a handler asks."""
+
+    envelope: Envelope | None
+    source: str
+    scope: str | None
+    received_us: int
+
+
+def event_meta(topic: str, fields: dict[str, Any], origin: Origin) -> EventMeta:
+    """Build the metadata of one event."""
+    envelope = origin.envelope
+    received_us = origin.received_us if envelope is None else envelope.received_us
+    upstream_ms = event_time_ms(fields) if envelope is None else envelope.upstream_ms
+    logged = envelope is not None and envelope.seq is not None
+    return EventMeta(
+        topic=topic,
+        scope=origin.scope,
+        epoch=None if envelope is None else envelope.epoch,
+        seq=None if envelope is None else envelope.seq,
+        upstream_time=None if upstream_ms is None else _EPOCH + timedelta(milliseconds=upstream_ms),
+        received_time=_EPOCH + timedelta(microseconds=received_us),
+        log_id=log_id(received_us) if logged else None,
+        source=origin.source,
+    )

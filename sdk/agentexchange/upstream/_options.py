@@ -1,0 +1,60 @@
+"""How a feed is to behave, and what it tells."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from agentexchange_schemas.upstream import MAX_FRAME_BYTES
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Awaitable, Callable
+
+    from agentexchange_schemas import FeedStatus, FrameError
+
+__all__ = ["FeedOptions", "FeedSink"]
+
+
+class FeedSink(Protocol):
+    """Takes what a feed delivers. Every method is synchronous and must return quickly."""
+
+    def on_event(self, topic: str, fields: dict[str, Any]) -> None:
+        """One event, in order, subscribed or not. ``fields`` is a fresh dict that the sink owns. The hot path."""
+
+    def on_status(self, status: FeedStatus) -> None:
+        """The feed's state changed (``topic`` None), or one topic's."""
+
+    def on_junk(self, error: FrameError) -> None:
+        """A frame was junk; the feed has counted and logged it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedOptions:
+    """Times in seconds.
+
+    Attributes:
+        open_timeout_s: for connecting, the TLS and WebSocket handshakes included.
+        close_timeout_s: for a clean close, after which the connection is cut.
+        stale_after_s: without any message for this long (or, with ``ticker:all``, any tick), the session is replaced.
+        healthy_after_s: a session whose requests are all answered is proved healthy after this long without any message.
+        compression: whether to offer permessage-deflate. It slows the platform down by a fifth.
+        max_frame_bytes: a larger message ends the session.
+        ssl_context: for wss; None verifies against the system's certificates.
+        clock: seconds, monotonic. wall: seconds since the Unix epoch. sleep and random: for backoff.
+    """
+
+    open_timeout_s: float = 10.0
+    close_timeout_s: float = 1.0
+    stale_after_s: float = 40.0
+    healthy_after_s: float = 30.0
+    compression: bool = False
+    max_frame_bytes: int = MAX_FRAME_BYTES
+    ssl_context: ssl.SSLContext | None = None
+    clock: Callable[[], float] = time.monotonic
+    wall: Callable[[], float] = time.time
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    random: Callable[[], float] = random.random
