@@ -1,0 +1,242 @@
+"""Settings of the bridge: flags before environment before file before default, read and checked in this one place.
+
+Every field is at once a flag (``--redis-url``), a variable (``AGENTEXCHANGE_REDIS_URL``) and a key of
+``bridge.toml`` (``redis_url``). The exception is the API key, which is never a flag and never in that file.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from difflib import get_close_matches
+from pathlib import Path  # noqa: TC003 - pydantic reads the annotations
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from pydantic import BeforeValidator, Field, PlainValidator, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from agentexchange._urls import RedisUrl, UpstreamUrl, api_key_secret, redis_url, upstream_url
+from agentexchange_schemas import ALL, Topic
+
+from .http import HttpAddress
+from .logs import LogFormat, LogLevel  # noqa: TC001 - pydantic reads the annotations
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["ENV_PREFIX", "BridgeSettings", "SettingsError", "flag_of", "load_settings"]
+
+ENV_PREFIX: Final = "AGENTEXCHANGE_"
+MAX_FILE_BYTES: Final = 64 * 1024
+OFF: Final = "off"
+
+
+class SettingsError(ValueError):
+    """A setting that is missing, unknown or wrong: one line that names it, where it came from, and the fix."""
+
+
+def _topics(value: object) -> object:
+    """From the environment: a list with commas."""
+    texts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(texts, (list, tuple)):
+        raise ValueError("must be a list of topics, such as ['ticker:all']")  # noqa: TRY004 - pydantic reports ValueErrors
+    topics = [text if isinstance(text, Topic) else Topic.parse(text) for text in texts if text != ""]
+    return tuple(dict.fromkeys(topics))
+
+
+def _http(value: object) -> HttpAddress | None:
+    if value is None or isinstance(value, HttpAddress):
+        return value
+    return None if str(value).lower() == OFF else HttpAddress.parse(str(value))
+
+
+def _upstream(value: Any) -> UpstreamUrl:
+    return value if isinstance(value, UpstreamUrl) else upstream_url(value)
+
+
+def _redis(value: Any) -> RedisUrl:
+    return value if isinstance(value, RedisUrl) else redis_url(value)
+
+
+def _group(name: str, *, flag: str | None = None, metavar: str | None = None) -> Any:
+    """How the command line shows a field."""
+    return {"group": name, "flag": flag, "metavar": metavar}
+
+
+class BridgeSettings(BaseSettings):
+    """Everything a worker is told. Build it with `load_settings`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, env_ignore_empty=True, extra="forbid", frozen=True, hide_input_in_errors=True
+    )
+
+    upstream_url: Annotated[UpstreamUrl, NoDecode, PlainValidator(_upstream)] = Field(
+        default=upstream_url("ws://localhost:8000"),
+        description="the platform, ws:// or wss://",
+        json_schema_extra=_group("upstream", metavar="URL"),
+    )
+    topics: Annotated[tuple[Topic, ...], NoDecode, BeforeValidator(_topics)] = Field(
+        default=(Topic.ticker(ALL),),
+        description="a topic to carry; repeat the flag (with commas in the environment, a list in the file)",
+        json_schema_extra=_group("upstream", flag="--topic", metavar="TOPIC"),
+    )
+    account: bool = Field(
+        default=True,
+        description="also carry orders and portfolio of the API key",
+        json_schema_extra=_group("upstream"),
+    )
+    api_key: SecretStr | None = Field(
+        default=None, description="the platform's key: environment only", json_schema_extra=_group("")
+    )
+    api_key_file: Path | None = Field(
+        default=None,
+        description=f"file that holds the API key (or set {ENV_PREFIX}API_KEY)",
+        json_schema_extra=_group("upstream", metavar="FILE"),
+    )
+    exit_on_auth_failure: bool = Field(
+        default=False,
+        description="end with exit code 1 when the platform refuses the key, instead of trying again slowly",
+        json_schema_extra=_group("upstream"),
+    )
+    redis_url: Annotated[RedisUrl, NoDecode, PlainValidator(_redis)] = Field(
+        default=redis_url("redis://localhost:6379/0"),
+        description="redis://, rediss:// or unix://, with ?prefix= for another key prefix than 'ax'",
+        json_schema_extra=_group("redis", metavar="URL"),
+    )
+    partitions: int = Field(
+        default=1,
+        ge=1,
+        le=1024,
+        description="partitions of market data; another number is a new layout",
+        json_schema_extra=_group("redis", metavar="N"),
+    )
+    worker_id: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9._-]{1,64}$",
+        description="name of this worker in leases; default: host, process id and a random part",
+        json_schema_extra=_group("redis", metavar="NAME"),
+    )
+    http: Annotated[HttpAddress | None, NoDecode, PlainValidator(_http)] = Field(
+        default=HttpAddress("127.0.0.1", 9464),
+        description="where /healthz, /readyz and /metrics are served; port 0 takes a free one, 'off' none",
+        json_schema_extra=_group("operation", metavar="HOST:PORT"),
+    )
+    log_level: LogLevel = Field(
+        default="info", description="least severe level that is logged", json_schema_extra=_group("operation")
+    )
+    log_format: LogFormat = Field(
+        default="auto",
+        description="auto: human on a terminal, JSON otherwise",
+        json_schema_extra=_group("operation"),
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic-settings names the parameters
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, then the environment; the file is merged below them by `load_settings`, which knows its name."""
+        return init_settings, env_settings
+
+    @property
+    def key(self) -> SecretStr:
+        """The API key; `load_settings` has made sure that there is one."""
+        assert self.api_key is not None  # noqa: S101
+        return self.api_key
+
+    @property
+    def secrets(self) -> tuple[SecretStr, ...]:
+        """What no log line may show."""
+        return tuple(secret for secret in (self.api_key, self.redis_url.password) if secret is not None)
+
+
+def load_settings(flags: Mapping[str, Any], *, config: Path | None = None) -> BridgeSettings:
+    """Read the settings; ``flags`` by field name, without those that were not given.
+
+    Raises:
+        SettingsError: a value is missing, unknown or wrong. The message never shows a secret.
+    """
+    in_file = {} if config is None else _read_toml(config)
+    if _in_environment("api_key"):
+        in_file.pop("api_key_file", None)
+    given = {**{name: value for name, value in in_file.items() if not _in_environment(name)}, **flags}
+    try:
+        settings = BridgeSettings(**given)
+    except ValidationError as exc:
+        raise SettingsError(_explain(exc, flags, config)) from None
+    return settings.model_copy(update={"api_key": _api_key(settings)})
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_FILE_BYTES + 1)
+        values = tomllib.loads(raw.decode())
+    except OSError as exc:
+        raise SettingsError(f"--config {path}: {exc.strerror or exc}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise SettingsError(f"{path} is not TOML: {exc}") from None
+    if len(raw) > MAX_FILE_BYTES:
+        raise SettingsError(f"{path} is larger than {MAX_FILE_BYTES} bytes")
+    for name in values:
+        _check_name(name, path)
+    return values
+
+
+def _check_name(name: str, path: Path) -> None:
+    if name == "api_key":
+        raise SettingsError(f"{path}: api_key does not belong there: set {ENV_PREFIX}API_KEY, or api_key_file")
+    valid = sorted(set(BridgeSettings.model_fields) - {"api_key"})
+    if name not in valid:
+        nearest = get_close_matches(name.replace("-", "_"), valid, 1)
+        hint = f"did you mean {nearest[0]!r}?" if nearest else f"use {', '.join(valid)}"
+        raise SettingsError(f"{path}: unknown setting {name[:40]!r}: {hint}")
+
+
+def _in_environment(name: str) -> bool:
+    wanted = f"{ENV_PREFIX}{name}".upper()
+    return any(variable.upper() == wanted and value for variable, value in os.environ.items())
+
+
+def _explain(exc: ValidationError, flags: Mapping[str, Any], config: Path | None) -> str:
+    """The first fault in words: where the value came from, and what is wrong with it."""
+    fault = exc.errors(include_url=False, include_input=False)[0]
+    name = str(fault["loc"][0])
+    if name in flags:
+        source = flag_of(name)
+    elif _in_environment(name):
+        source = f"{ENV_PREFIX}{name.upper()}"
+    else:
+        source = f"{config}: {name}"
+    return f"{source}: {fault['msg'].removeprefix('Value error, ')}"
+
+
+def flag_of(name: str) -> str:
+    """The flag of a field, such as ``--redis-url``."""
+    extra = BridgeSettings.model_fields[name].json_schema_extra
+    flag = extra.get("flag") if isinstance(extra, dict) else None
+    return str(flag) if flag else f"--{name.replace('_', '-')}"
+
+
+def _api_key(settings: BridgeSettings) -> SecretStr:
+    source, key = f"{ENV_PREFIX}API_KEY", settings.api_key
+    if settings.api_key_file is not None:
+        source, key = str(settings.api_key_file), _read_key(settings.api_key_file)
+    if key is None or not key.get_secret_value():
+        raise SettingsError(f"there is no API key: set {ENV_PREFIX}API_KEY, or name a file with --api-key-file")
+    try:
+        return api_key_secret(key)
+    except ValueError as exc:
+        raise SettingsError(f"{source}: {exc}") from None
+
+
+def _read_key(path: Path) -> SecretStr:
+    try:
+        with path.open(encoding="utf-8") as file:
+            return SecretStr(file.read(MAX_FILE_BYTES).strip())
+    except (OSError, UnicodeDecodeError) as exc:
+        raise SettingsError(f"{path}: {getattr(exc, 'strerror', None) or 'not a text file'}") from None

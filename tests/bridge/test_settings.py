@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import os
+import random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentexchange_bridge.http import HttpAddress
+from agentexchange_bridge.settings import ENV_PREFIX, BridgeSettings, SettingsError, flag_of, load_settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KEY = "ak_live_settings_test"
+PASSWORD = "hunter2hunter2"
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.upper().startswith(ENV_PREFIX):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv(f"{ENV_PREFIX}API_KEY", KEY)
+
+
+def toml(folder: Path, text: str) -> Path:
+    path = folder / "bridge.toml"
+    path.write_text(text)
+    return path
+
+
+def test_defaults_are_a_local_installation_with_the_whole_market() -> None:
+    settings = load_settings({})
+    assert str(settings.upstream_url) == "ws://localhost:8000/ws/v1"
+    assert str(settings.redis_url) == "redis://localhost:6379/0"
+    assert [str(topic) for topic in settings.topics] == ["ticker:all"]
+    assert settings.http == HttpAddress("127.0.0.1", 9464)
+    assert (settings.account, settings.partitions, settings.exit_on_auth_failure) == (True, 1, False)
+    assert settings.key.get_secret_value() == KEY
+
+
+def test_flag_beats_environment_beats_file_beats_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = toml(tmp_path, 'partitions = 2\nworker_id = "file"\nlog_level = "debug"\n')
+    monkeypatch.setenv("AGENTEXCHANGE_PARTITIONS", "3")
+    monkeypatch.setenv("AGENTEXCHANGE_WORKER_ID", "environment")
+    settings = load_settings({"partitions": "4"}, config=config)
+    assert (settings.partitions, settings.worker_id, settings.log_level) == (4, "environment", "debug")
+    assert settings.log_format == "auto"
+
+
+def test_every_setting_is_read_from_each_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values: dict[str, Any] = {
+        "upstream_url": "wss://example.test",
+        "topics": ["ticker:BTCUSDT", "candles:ethusdt:1h"],
+        "account": False,
+        "exit_on_auth_failure": True,
+        "redis_url": "rediss://u:p@example.test:1/2?prefix=crew",
+        "partitions": 4,
+        "worker_id": "w-1",
+        "http": "off",
+        "log_level": "error",
+        "log_format": "json",
+    }
+    assert set(values) == set(BridgeSettings.model_fields) - {"api_key", "api_key_file"}
+    as_toml = "".join(f"{name} = {str(value).lower() if isinstance(value, bool) else repr(value)}\n"
+                      for name, value in values.items())  # fmt: skip
+    from_file = load_settings({}, config=toml(tmp_path, as_toml))
+    for name, value in values.items():
+        text = ",".join(value) if isinstance(value, list) else str(value)
+        monkeypatch.setenv(f"{ENV_PREFIX}{name.upper()}", text)
+    assert load_settings({}) == from_file
+    assert from_file.redis_url.prefix == "crew"
+    assert [str(topic) for topic in from_file.topics] == ["ticker:BTCUSDT", "candles:ETHUSDT:1h"]
+    assert from_file.http is None
+
+
+def test_empty_variables_count_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGENTEXCHANGE_WORKER_ID", "")
+    monkeypatch.setenv("AGENTEXCHANGE_HTTP", "")
+    assert load_settings({}).worker_id is None
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"topics": ["tick:er"]}, r"^--topic: topic 'tick:er' is not valid: use ticker:SYMBOL"),
+        ({"partitions": "many"}, r"^--partitions: Input should be a valid integer"),
+        ({"partitions": "0"}, r"^--partitions: .*greater than or equal to 1"),
+        ({"http": "9464"}, r"^--http: '9464' is not host:port such as 127.0.0.1:9464 .* or 'off'"),
+        ({"redis_url": "ws://h"}, r"^--redis-url: the Redis URL must begin with redis://"),
+        ({"upstream_url": "redis://h"}, r"^--upstream-url: .* must begin with ws://"),
+        ({"worker_id": "a b"}, r"^--worker-id: "),
+        ({"log_level": "loud"}, r"^--log-level: Input should be 'debug', 'info'"),
+    ],
+)
+def test_a_wrong_flag_is_named_with_its_fix(flags: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        load_settings(flags)
+
+
+def test_a_wrong_variable_and_a_wrong_key_in_the_file_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = toml(tmp_path, 'http = "nowhere"')
+    with pytest.raises(SettingsError, match=r"bridge.toml: http: 'nowhere' is not host:port"):
+        load_settings({}, config=config)
+    monkeypatch.setenv("AGENTEXCHANGE_PARTITIONS", "2000")
+    with pytest.raises(SettingsError, match=r"^AGENTEXCHANGE_PARTITIONS: .*less than or equal to 1024"):
+        load_settings({})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('redis-url = "redis://x"', "unknown setting 'redis-url': did you mean 'redis_url'"),
+        ('upstreamurl = "ws://x"', "did you mean 'upstream_url'"),
+        ("zzz = 1", "unknown setting 'zzz': use account, api_key_file, "),
+        ('api_key = "ak"', "api_key does not belong there: set AGENTEXCHANGE_API_KEY, or api_key_file"),
+        ("topics = 3", r"topics: must be a list of topics"),
+        ("= 1", "is not TOML"),
+        ("#" * 70_000, "larger than 65536 bytes"),
+    ],
+)
+def test_a_bad_file_is_one_clear_error(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message) as caught:
+        load_settings({}, config=toml(tmp_path, text))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"--config .*none.toml: No such file"):
+        load_settings({}, config=tmp_path / "none.toml")
+
+
+def test_the_key_comes_from_a_file_with_surrounding_space_removed(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    path.write_text("  ak_from_file\n")
+    assert load_settings({"api_key_file": str(path)}).key.get_secret_value() == "ak_from_file"
+
+
+def test_a_key_file_named_in_the_file_yields_to_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "key"
+    path.write_text("ak_from_file")
+    config = toml(tmp_path, f'api_key_file = "{path}"')
+    assert load_settings({}, config=config).key.get_secret_value() == KEY
+    monkeypatch.delenv("AGENTEXCHANGE_API_KEY")
+    assert load_settings({}, config=config).key.get_secret_value() == "ak_from_file"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "No such file"), ("", "there is no API key"), ("two words", "printable ASCII characters without spaces")],
+)
+def test_a_key_file_that_holds_no_key(tmp_path: Path, content: str | None, message: str) -> None:
+    path = tmp_path / "key"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(SettingsError, match=message):
+        load_settings({"api_key_file": str(path)})
+
+
+def test_no_key_at_all_says_where_to_put_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AGENTEXCHANGE_API_KEY")
+    with pytest.raises(SettingsError, match="set AGENTEXCHANGE_API_KEY, or name a file with --api-key-file"):
+        load_settings({})
+
+
+def test_secrets_show_in_no_repr_and_are_listed_for_the_log() -> None:
+    settings = load_settings({"redis_url": f"redis://user:{PASSWORD}@localhost:6379/0"})
+    for text in (repr(settings), str(settings)):
+        assert KEY not in text
+        assert PASSWORD not in text
+    assert [secret.get_secret_value() for secret in settings.secrets] == [KEY, PASSWORD]
+
+
+@given(data=st.data())
+def test_no_error_shows_a_secret_whatever_is_wrong_with_the_value(data: st.DataObject) -> None:
+    field = data.draw(st.sampled_from(sorted(set(BridgeSettings.model_fields) - {"api_key", "api_key_file", "topics"})))
+    secret = f"S3CRET{random.randrange(10**9)}"
+    shape = data.draw(st.sampled_from([
+        "redis://:{}@", "redis://u:{}@h:x/0", "ws://u:{}@h", "{}://h", "redis://:{}@h/db", "ws://h?api_key={}",
+    ]))  # fmt: skip
+    try:
+        load_settings({field: shape.format(secret)})
+    except SettingsError as exc:
+        if field in ("redis_url", "upstream_url"):
+            assert secret not in str(exc)
+        assert "\n" not in str(exc)
+
+
+def test_flags_are_named_after_the_fields() -> None:
+    assert flag_of("redis_url") == "--redis-url"
+    assert flag_of("topics") == "--topic"
