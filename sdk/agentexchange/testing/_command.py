@@ -58,14 +58,18 @@ def run(args: argparse.Namespace) -> int:
         The exit code: 0 after a signal, 1 when it cannot listen, 2 for an option outside its range.
     """
     try:
-        return asyncio.run(_serve(args))
+        exchange = _exchange(args)
     except ValueError as error:
-        print(f"agentexchange sandbox: {error}", file=sys.stderr)  # noqa: T201  # a command's own output
-        return 2
+        return _complain(str(error), code=2)
+    try:
+        return asyncio.run(_serve(exchange, args))
     except OSError as error:
-        reason = error.strerror or error
-        print(f"agentexchange sandbox: cannot listen on {args.host}:{args.port}: {reason}", file=sys.stderr)  # noqa: T201  # as above
-        return 1
+        return _complain(f"cannot listen on {args.host}:{args.port}: {error.strerror or error}", code=1)
+
+
+def _complain(message: str, *, code: int) -> int:
+    print(f"agentexchange sandbox: {message}", file=sys.stderr)  # noqa: T201  # a command's own output
+    return code
 
 
 def _exchange(args: argparse.Namespace) -> SandboxExchange:
@@ -82,8 +86,7 @@ def _exchange(args: argparse.Namespace) -> SandboxExchange:
     )
 
 
-async def _serve(args: argparse.Namespace) -> int:
-    exchange = _exchange(args)
+async def _serve(exchange: SandboxExchange, args: argparse.Namespace) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -20,7 +20,7 @@ __all__ = ["SandboxControl"]
 
 _WAIT = 10.0
 _SENDABLE_CLOSE_CODES = (*range(1000, 1004), *range(1007, 1015), *range(3000, 5000))
-_HTTP_STATUS = range(300, 600)
+_HTTP_STATUS = range(400, 600)
 
 
 class SandboxControl:
@@ -304,7 +304,7 @@ class SandboxControl:
 
 def _refusal(code: int) -> int:
     if code not in _HTTP_STATUS and code not in _SENDABLE_CLOSE_CODES:
-        raise ValueError(f"neither an HTTP status of a refusal (300 to 599) nor a close code: {code}")
+        raise ValueError(f"neither an HTTP status of a refusal (400 to 599) nor a close code: {code}")
     return code
 
 

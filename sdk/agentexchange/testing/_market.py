@@ -21,7 +21,7 @@ _FRACTION_BITS = 20  # the walk keeps this much below the smallest unit: cheap p
 _LEAST = 1 << _FRACTION_BITS
 _TABLE_BITS = 14
 _ONE = 10**8  # prices and quantities are printed with eight decimal places
-_PULL_BITS = 18  # how weakly the price is pulled to where it began: a run of days stays plausible
+_PULL_BITS = 22  # how weakly the price is pulled to where it began: a run of days stays plausible
 _SIZES = (0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 2, 2, 3, 4, 6)  # most trades are small, a few are large
 
 

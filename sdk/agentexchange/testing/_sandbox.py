@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from http import HTTPStatus
+from http.client import responses as HTTP_PHRASES  # noqa: N812  # a constant
 from itertools import count
 from typing import TYPE_CHECKING, Any, Self, Unpack
 from weakref import WeakSet
@@ -166,16 +166,22 @@ class SandboxExchange:
             for session in tuple(self._hub.sessions.values()):
                 session.end(RESTART)
             self._door.open_gate()
-            server.close()
+            server.close(close_connections=False)  # each handler closes its own with 1012
             await self._cut_off_rest(server)
 
     async def _cut_off_rest(self, server: Server) -> None:
-        """Wait for the connections to close; cut off those that do not, such as one that never shook hands."""
+        """Cut off those that never asked for a handshake, and after a while those that do not close."""
+        self._cut_off([connection for connection in self._accepted if connection.request is None])
         closed = asyncio.ensure_future(server.wait_closed())
         await asyncio.wait((closed,), timeout=2 * _CLOSE_TIMEOUT)
-        for connection in self._accepted:
-            connection.transport.abort()
+        self._cut_off(list(self._accepted))
         await closed
+
+    @staticmethod
+    def _cut_off(connections: list[ServerConnection]) -> None:
+        for connection in connections:
+            if hasattr(connection, "transport"):  # not in the turn in which it is accepted
+                connection.transport.abort()
 
     async def _serve(self) -> Server:
         options = self._options
@@ -223,7 +229,10 @@ class SandboxExchange:
         self._seen.handshakes_refused += 1
         self._seen.changed()
         return Response(
-            refusal, HTTPStatus(refusal).phrase, Headers([("Content-Length", "0"), ("Connection", "close")]), b""
+            refusal,
+            HTTP_PHRASES.get(refusal, "Refused"),
+            Headers([("Content-Length", "0"), ("Connection", "close")]),
+            b"",
         )
 
     async def _handle(self, connection: ServerConnection) -> None:
@@ -232,7 +241,7 @@ class SandboxExchange:
         if refusal is not None:
             self._seen.handshakes_refused += 1
             self._seen.changed()
-            await connection.close(max(refusal, UNAUTHORIZED))
+            await connection.close(refusal if refusal >= FIRST_CLOSE_CODE else UNAUTHORIZED)
             return
         session = Session(
             next(self._numbers),

@@ -33,8 +33,8 @@ class SandboxThread:
 
     def __init__(self, **options: Unpack[SandboxKeywords]) -> None:
         self._exchange = SandboxExchange(**options)
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="sandbox-exchange", daemon=True)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
 
     @property
     def url(self) -> str:
@@ -52,6 +52,8 @@ class SandboxThread:
         return self._exchange.control
 
     def __enter__(self) -> Self:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="sandbox-exchange", daemon=True)
         self._thread.start()
         try:
             self.call(self._exchange.start)
@@ -67,17 +69,22 @@ class SandboxThread:
             self._end()
 
     def _end(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
+        if loop is not None and thread is not None:
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
 
     def call(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call ``function`` in the sandbox's thread and return what it returns; a coroutine is awaited there.
 
         Raises:
             Exception: what ``function`` raises.
+            RuntimeError: the sandbox does not run.
             TimeoutError: no result within 60 seconds.
         """
+        if self._loop is None:
+            raise RuntimeError("the sandbox does not run: enter it with a with statement")
 
         async def run() -> Any:
             result = function(*args, **kwargs)

@@ -1,0 +1,104 @@
+"""Pings, pongs, and what happens without them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.sdk.testing._bare import bare, error
+
+if TYPE_CHECKING:
+    from agentexchange.testing import SandboxExchange
+
+pytestmark = pytest.mark.sandbox_exchange(rate=0, pairs=3)
+SOON = 0.05
+
+
+@pytest.mark.sandbox_exchange(heartbeat_interval=0.01)
+async def test_pings_come_at_the_interval_in_the_exact_form(sandbox_exchange: SandboxExchange) -> None:
+    async with bare(sandbox_exchange.url) as client:
+        for number in range(3):
+            assert await client.raw() == '{"type":"ping"}'
+            await client.send({"action": "pong"})
+            await sandbox_exchange.control.wait_for_pongs(number + 1)
+
+
+@pytest.mark.parametrize(
+    "pong", [{"action": "pong"}, {"type": "pong", "action": "pong"}, {"action": "pong", "id": 3, "symbol": 4}]
+)
+@pytest.mark.sandbox_exchange(pong_timeout=SOON)
+async def test_a_valid_pong_keeps_the_connection(sandbox_exchange: SandboxExchange, pong: dict[str, object]) -> None:
+    control = sandbox_exchange.control
+    async with bare(sandbox_exchange.url) as client, bare(sandbox_exchange.url) as witness:
+        await control.wait_for_connections(2)
+        control.ping()
+        assert await client.next() == {"type": "ping"}
+        await client.send(pong)
+        await control.wait_for_pongs(1)
+        assert await witness.close_code() == 1000  # its deadline was later than the other's
+        await client.proves_silent()
+        assert [info.pongs for info in control.connections] == [1]
+
+
+@pytest.mark.sandbox_exchange(pong_timeout=SOON)
+async def test_the_page_s_pong_alone_is_an_unknown_action_and_closes_later(
+    sandbox_exchange: SandboxExchange,
+) -> None:
+    async with bare(sandbox_exchange.url) as client:
+        await sandbox_exchange.control.wait_for_connections(1)
+        sandbox_exchange.control.ping()
+        assert await client.next() == {"type": "ping"}
+        assert await client.ask({"type": "pong"}) == error("UNKNOWN_ACTION")
+        assert await client.close_code() == 1000
+        assert sandbox_exchange.control.pongs == 0
+
+
+@pytest.mark.sandbox_exchange(pong_timeout=SOON)
+async def test_other_messages_are_no_answer(sandbox_exchange: SandboxExchange) -> None:
+    async with bare(sandbox_exchange.url) as client:
+        await sandbox_exchange.control.wait_for_connections(1)
+        sandbox_exchange.control.ping()
+        assert await client.next() == {"type": "ping"}
+        assert (await client.subscribe("orders"))["type"] == "subscribed"
+        assert await client.close_code() == 1000
+
+
+@pytest.mark.parametrize("pong", [{"type": "pong"}, {"type": "pong", "action": "pong"}])
+@pytest.mark.sandbox_exchange(dialect="page")
+async def test_the_page_takes_its_own_pong(sandbox_exchange: SandboxExchange, pong: dict[str, str]) -> None:
+    async with bare(sandbox_exchange.url) as client:
+        await sandbox_exchange.control.wait_for_connections(1)
+        sandbox_exchange.control.ping()
+        assert await client.next() == {"type": "ping"}
+        await client.send(pong)
+        await sandbox_exchange.control.wait_for_pongs(1)
+        await client.proves_silent()
+
+
+async def test_the_interval_changes_on_open_connections(sandbox_exchange: SandboxExchange) -> None:
+    control = sandbox_exchange.control
+    async with bare(sandbox_exchange.url) as client:
+        await control.wait_for_connections(1)
+        control.set_heartbeat(0.01, pong_timeout=5)
+        assert await client.next() == {"type": "ping"}
+
+
+@pytest.mark.sandbox_exchange(heartbeat_interval=0.01)
+async def test_muted_pings_stop_also_for_new_connections(sandbox_exchange: SandboxExchange) -> None:
+    control = sandbox_exchange.control
+    async with bare(sandbox_exchange.url) as old:
+        assert await old.next() == {"type": "ping"}
+        control.mute_pings()
+        async with bare(sandbox_exchange.url):
+            await control.wait_for_connections(2)
+            sent = control.frames_sent["ping"]
+            with pytest.raises(TimeoutError, match="ping frames"):
+                await control.wait_for_frames("ping", sent + 1, timeout=SOON)
+            control.set_heartbeat(0.01)
+            await control.wait_for_frames("ping", sent + 2)
+
+
+@pytest.mark.parametrize("interval", [0, -1, float("nan"), float("inf")])
+async def test_wrong_intervals(sandbox_exchange: SandboxExchange, interval: float) -> None:
+    with pytest.raises(ValueError, match="interval"):
+        sandbox_exchange.control.set_heartbeat(interval)
