@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from typing import TYPE_CHECKING
@@ -64,7 +65,14 @@ def run(args: argparse.Namespace) -> int:
     try:
         return asyncio.run(_serve(exchange, args))
     except OSError as error:
-        return _complain(f"cannot listen on {args.host}:{args.port}: {error.strerror or error}", code=1)
+        return _complain(f"cannot listen on {args.host}:{args.port}: {_reason(error)}", code=1)
+
+
+def _reason(error: OSError) -> str:
+    """The system's own words: asyncio wraps them in the address, which the line has already."""
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
+    return error.strerror or str(error)  # a host name that cannot be resolved
 
 
 def _complain(message: str, *, code: int) -> int:

@@ -83,6 +83,8 @@ class SandboxOptions:
         _positive("heartbeat_interval", self.heartbeat_interval)
         _positive("pong_timeout", self.pong_timeout)
         _positive("max_buffer", self.max_buffer)
+        if isinstance(self.subscription_limit, int) and self.subscription_limit < 0:
+            raise ValueError(f"subscription_limit must be 0 or more, not {self.subscription_limit}")
         if self.slow_client not in get_args(SlowClient):
             raise ValueError(f"slow_client must be one of {', '.join(get_args(SlowClient))}")
 

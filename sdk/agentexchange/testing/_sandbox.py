@@ -94,6 +94,7 @@ class SandboxExchange:
         self._accepted: WeakSet[ServerConnection] = WeakSet()
         self._numbers = count(1)
         self._port = 0
+        self._closing = False
         self._task: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
@@ -139,12 +140,9 @@ class SandboxExchange:
         Raises:
             Exception: what ended the sandbox before, if anything did.
         """
-        if self._task is None:
-            return
-        self._task.cancel()
-        await asyncio.wait((self._task,))
-        if not self._task.cancelled():
-            self._task.result()
+        if self._task is not None and not self._closing:
+            self._task.cancel()
+        await self.wait_closed()
 
     async def wait_closed(self) -> None:
         """Return when the sandbox has stopped, raise when it failed."""
@@ -163,6 +161,7 @@ class SandboxExchange:
             self._seen.fail(failure)
             raise
         finally:
+            self._closing = True  # from here on a stop waits: a cancellation would cut the clean-up short
             for session in tuple(self._hub.sessions.values()):
                 session.end(RESTART)
             self._door.open_gate()
