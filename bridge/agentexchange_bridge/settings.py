@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from pydantic import BeforeValidator, Field, PlainValidator, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from agentexchange._urls import RedisUrl, UpstreamUrl, api_key_secret, redis_url, upstream_url
+from agentexchange._urls import RedisUrl, UpstreamUrl, redis_url, upstream_url
 from agentexchange_schemas import ALL, Topic
 
 from .http import HttpAddress
+from .keys import KEY_VARIABLE, find_api_key
 from .logs import LogFormat, LogLevel  # noqa: TC001 - pydantic reads the annotations
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class BridgeSettings(BaseSettings):
     )
     api_key_file: Path | None = Field(
         default=None,
-        description=f"file that holds the API key (or set {ENV_PREFIX}API_KEY)",
+        description=f"file that holds the API key (or set {KEY_VARIABLE})",
         json_schema_extra=_group("upstream", metavar="FILE"),
     )
     exit_on_auth_failure: bool = Field(
@@ -189,7 +190,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 def _check_name(name: str, path: Path) -> None:
     if name == "api_key":
-        raise SettingsError(f"{path}: api_key does not belong there: set {ENV_PREFIX}API_KEY, or api_key_file")
+        raise SettingsError(f"{path}: api_key does not belong there: set {KEY_VARIABLE}, or api_key_file")
     valid = sorted(set(BridgeSettings.model_fields) - {"api_key"})
     if name not in valid:
         nearest = get_close_matches(name.replace("-", "_"), valid, 1)
@@ -223,20 +224,10 @@ def flag_of(name: str) -> str:
 
 
 def _api_key(settings: BridgeSettings) -> SecretStr:
-    source, key = f"{ENV_PREFIX}API_KEY", settings.api_key
-    if settings.api_key_file is not None:
-        source, key = str(settings.api_key_file), _read_key(settings.api_key_file)
-    if key is None or not key.get_secret_value():
-        raise SettingsError(f"there is no API key: set {ENV_PREFIX}API_KEY, or name a file with --api-key-file")
     try:
-        return api_key_secret(key)
+        key = find_api_key(settings.api_key_file)
     except ValueError as exc:
-        raise SettingsError(f"{source}: {exc}") from None
-
-
-def _read_key(path: Path) -> SecretStr:
-    try:
-        with path.open(encoding="utf-8") as file:
-            return SecretStr(file.read(MAX_FILE_BYTES).strip())
-    except (OSError, UnicodeDecodeError) as exc:
-        raise SettingsError(f"{path}: {getattr(exc, 'strerror', None) or 'not a text file'}") from None
+        raise SettingsError(str(exc)) from None
+    if key is None:
+        raise SettingsError(f"there is no API key: set {KEY_VARIABLE}, or name a file with --api-key-file")
+    return key

@@ -154,7 +154,7 @@ def test_a_key_file_named_in_the_file_yields_to_the_environment(
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "No such file"), ("", "there is no API key"), ("two words", "printable ASCII characters without spaces")],
+    [(None, "No such file"), ("", "key: api_key is missing"), ("two words", "printable ASCII characters without spaces")],
 )
 def test_a_key_file_that_holds_no_key(tmp_path: Path, content: str | None, message: str) -> None:
     path = tmp_path / "key"

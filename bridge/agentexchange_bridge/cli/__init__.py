@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return _reader_gone()
     except KeyboardInterrupt:  # before a command has its own signal handlers
-        return 0
+        return 1
     return code
 
 

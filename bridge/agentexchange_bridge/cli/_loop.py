@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-__all__ = ["run_stoppable"]
+__all__ = ["run_stoppable", "unless_stopped"]
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -43,6 +43,18 @@ async def _with_signals(command: Callable[[asyncio.Event], Coroutine[Any, Any, i
         if not stop.is_set():
             raise
         return 1
+
+
+async def unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, int]) -> int:
+    """The exit code of ``work``; 1 where ``stop`` was set first and it was cancelled."""
+    task, stopped = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait((task, stopped), return_when=asyncio.FIRST_COMPLETED)
+        return task.result() if task.done() else 1
+    finally:
+        stopped.cancel()
+        task.cancel()
+        await asyncio.gather(task, stopped, return_exceptions=True)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

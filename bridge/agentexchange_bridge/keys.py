@@ -1,0 +1,53 @@
+"""Where the API key comes from: the environment or a file, never a flag, which every process list would show."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+from agentexchange._urls import api_key_secret
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pydantic import SecretStr
+
+__all__ = ["KEY_VARIABLE", "find_api_key", "read_key_file"]
+
+KEY_VARIABLE: Final = "AGENTEXCHANGE_API_KEY"
+_MAX_FILE_CHARACTERS: Final = 4096
+
+
+def find_api_key(file: Path | None = None) -> SecretStr | None:
+    """The key in ``file``, or else in the environment; None where neither has one.
+
+    Raises:
+        ValueError: the file cannot be read, or what is there is no key; names the place, never shows the content.
+    """
+    if file is not None:
+        return read_key_file(file)
+    text = os.environ.get(KEY_VARIABLE, "")
+    return _checked(text, KEY_VARIABLE) if text else None
+
+
+def read_key_file(path: Path) -> SecretStr:
+    """The key in ``path``, without the white space around it.
+
+    Raises:
+        ValueError: it cannot be read, or holds no key.
+    """
+    try:
+        with path.open(encoding="utf-8") as file:
+            text = file.read(_MAX_FILE_CHARACTERS).strip()
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: not a text file") from None
+    except OSError as exc:
+        raise ValueError(f"{path}: {exc.strerror or 'cannot be read'}") from None
+    return _checked(text, str(path))
+
+
+def _checked(text: str, place: str) -> SecretStr:
+    try:
+        return api_key_secret(text)
+    except ValueError as exc:
+        raise ValueError(f"{place}: {exc}") from None
