@@ -1,0 +1,98 @@
+"""What a worker is told: plain values, checked where they are read (settings) and where they are used."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import socket
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from agentexchange_schemas import Layout, Topic
+
+from .batch import Retention
+from .outbox import OutboxLimits
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+    from agentexchange._urls import RedisUrl, UpstreamUrl
+
+__all__ = ["WorkerConfig", "new_worker_id"]
+
+_is_worker_id = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII).fullmatch
+_MAX_HOST: Final = 32
+
+
+def new_worker_id() -> str:
+    """A name of this process that no other has: ``<host>-<pid>-<random>``."""
+    host = re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:_MAX_HOST] or "host"
+    return f"{host}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+def _market_retention() -> Retention:
+    return Retention(log_max_age_s=600.0, log_max_len=1_000_000)
+
+
+def _account_retention() -> Retention:
+    return Retention(log_max_age_s=7 * 86_400.0, log_max_len=100_000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerConfig:
+    """A bridge worker.
+
+    Attributes:
+        upstream_url: the platform's endpoint.
+        api_key: its key; market data comes with it, and orders and portfolio are its account's.
+        redis_url: where to write.
+        topics: market topics to subscribe; private ones follow ``account``.
+        account: whether to serve the key's orders and portfolio.
+        prefix: what every name in Redis begins with.
+        partitions: number of market scopes; every worker and client of one prefix must agree.
+        worker_id: 1 to 64 of ``A-Z a-z 0-9 . _ -``, unique per process; None makes one.
+        lease_ttl_s: how long a lease lives without a heartbeat.
+        beat_s: from one heartbeat to the next.
+        standby_s: from one try for a lease to the next.
+        drain_s: how long a stopping worker may take to write what it holds.
+        redis_backoff_cap_s: longest wait between tries to reach Redis.
+        sharded: SPUBLISH instead of PUBLISH; only inside Redis Cluster.
+        exit_on_auth_failure: stop when upstream keeps refusing the key, instead of trying on slowly.
+        market_retention: of each market scope's logs.
+        account_retention: of the account scope's log.
+        limits: bounds of each scope's buffers and batches.
+
+    Raises:
+        ValueError: a worker id, prefix, partition count or time outside its range, or a private topic.
+    """
+
+    upstream_url: UpstreamUrl
+    api_key: SecretStr
+    redis_url: RedisUrl
+    topics: tuple[Topic, ...] = (Topic.ticker("all"),)
+    account: bool = True
+    prefix: str = "ax"
+    partitions: int = 1
+    worker_id: str | None = None
+    lease_ttl_s: float = 3.0
+    beat_s: float = 1.0
+    standby_s: float = 0.25
+    drain_s: float = 5.0
+    redis_backoff_cap_s: float = 2.0
+    sharded: bool = False
+    exit_on_auth_failure: bool = False
+    market_retention: Retention = field(default_factory=_market_retention)
+    account_retention: Retention = field(default_factory=_account_retention)
+    limits: OutboxLimits = field(default_factory=OutboxLimits)
+
+    def __post_init__(self) -> None:
+        if self.worker_id is not None and not _is_worker_id(self.worker_id):
+            raise ValueError("worker_id is not valid: use 1 to 64 of A-Z, a-z, 0-9, '.', '_' and '-'")
+        if not 0 < 2 * self.beat_s < self.lease_ttl_s:
+            raise ValueError("lease_ttl_s must be more than twice beat_s, and both above 0")
+        if any(topic.is_private for topic in self.topics):
+            raise ValueError("topics are market topics: orders and portfolio come with account=True")
+        if not (self.topics or self.account):
+            raise ValueError("nothing to do: give topics, or account=True")
+        Layout(self.prefix, self.partitions)

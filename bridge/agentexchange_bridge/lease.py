@@ -1,0 +1,171 @@
+"""Who may write a scope: the owner's own view of its lease, and the calls that ask Redis. Redis's word is the truth."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final
+
+from agentexchange_schemas.layout import BATCH_FIELD, LOG_ID_FIELD, RECEIVED_FIELD
+
+from .scripts import ACQUIRE, BEAT, RELEASE
+
+if TYPE_CHECKING:
+    from agentexchange_schemas import Layout
+
+__all__ = ["Grant", "Lease", "LeaseState", "Refused", "acquire_call", "beat_call", "read_acquired", "release_call"]
+
+_MAX_US: Final = 999  # the second part of an entry id that `log_id` makes
+
+
+class LeaseState(Enum):
+    """What a worker may believe about a scope."""
+
+    STANDBY = "standby"
+    """Not the owner: it holds nothing of the scope."""
+    HELD = "held"
+    """The owner."""
+    DOUBTFUL = "doubtful"
+    """It was the owner and could not renew for a whole time to live: it writes nothing until it has asked again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Another worker holds the lease."""
+
+    holder: str
+    left_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What an owner starts from.
+
+    Attributes:
+        epoch: the fencing number to write under.
+        stored_epoch: the newest one before; 0 where the server has none (new or wiped).
+        log_floor_us: no entry of the scope's logs has an ``r`` above this.
+        log_ids: last entry ids of the log and of the candle log.
+        log_name: the random name of the seq hash (``#id``).
+        batch: the last batch applied, or "".
+        received_us: ``r`` of the last event applied, or 0.
+        seqs: last seq per topic.
+        status: the status hash as the last owner left it.
+    """
+
+    epoch: int
+    stored_epoch: int
+    log_floor_us: int
+    log_ids: tuple[str, str]
+    log_name: str
+    batch: str
+    received_us: int
+    seqs: dict[str, int]
+    status: dict[str, str]
+
+
+class Lease:
+    """The owner's view: a state machine without I/O, on a monotonic clock in seconds.
+
+    A renewal counts from when it was **asked for**: the server cannot have given more than that.
+    """
+
+    def __init__(self, worker: str, ttl_s: float) -> None:
+        self.worker = worker
+        self.ttl_s = ttl_s
+        self.epoch = 0
+        self._state = LeaseState.STANDBY
+        self._asked_at = 0.0
+
+    def state(self, now: float) -> LeaseState:
+        """The state at ``now``; a process that was stopped finds itself in doubt, not in possession."""
+        if self._state is LeaseState.HELD and now - self._asked_at >= self.ttl_s:
+            self._state = LeaseState.DOUBTFUL
+        return self._state
+
+    @property
+    def owner(self) -> str:
+        """What the lease key holds while this worker owns the scope under its epoch."""
+        return f"{self.worker}/{self.epoch}"
+
+    def granted(self, epoch: int, asked_at: float) -> None:
+        """Redis named this worker the owner."""
+        self.epoch = epoch
+        self._state = LeaseState.HELD
+        self._asked_at = asked_at
+
+    def renewed(self, asked_at: float) -> None:
+        """Redis renewed the lease."""
+        self._asked_at = asked_at
+
+    def doubted(self) -> None:
+        """Redis said that the lease is not this worker's now, or the connection is gone: ask again before writing."""
+        if self._state is LeaseState.HELD:
+            self._state = LeaseState.DOUBTFUL
+
+    def lost(self) -> None:
+        """Another worker holds it, or it was given back. The epoch is kept: it tells whether anybody wrote since."""
+        self._state = LeaseState.STANDBY
+
+
+def acquire_call(layout: Layout, scope: str, lease: Lease) -> bytes:
+    """The packed command that takes or keeps the lease; `read_acquired` reads the answer."""
+    keys = (
+        layout.lease(scope),
+        layout.epoch(scope),
+        layout.seq(scope),
+        layout.log(scope),
+        layout.candle_log(scope),
+        layout.status(scope),
+    )
+    return ACQUIRE.call(keys, (lease.worker, lease.epoch, _ms(lease.ttl_s), secrets.token_hex(8)))
+
+
+def beat_call(
+    layout: Layout, scope: str, lease: Lease, *, publish: str, heartbeat: bytes, status: dict[str, str]
+) -> bytes:
+    """The packed command that renews the lease, stores the status and tells it."""
+    pairs = [part for pair in status.items() for part in pair]
+    return BEAT.call(
+        (layout.lease(scope), layout.status(scope)), (lease.owner, _ms(lease.ttl_s), publish, heartbeat, *pairs)
+    )
+
+
+def release_call(layout: Layout, scope: str, lease: Lease) -> bytes:
+    """The packed command that gives the lease back."""
+    return RELEASE.call((layout.lease(scope),), (lease.owner,))
+
+
+def read_acquired(reply: Any) -> Grant | Refused:
+    """Read the answer of ``acquire.lua``."""
+    if not reply[0]:
+        return Refused(reply[1].decode(), reply[2])
+    seq, status = _fields(reply[5]), _fields(reply[6])
+    log_ids = (reply[3].decode(), reply[4].decode())
+    return Grant(
+        epoch=reply[1],
+        stored_epoch=reply[2],
+        log_floor_us=max(_floor_us(entry_id) for entry_id in log_ids),
+        log_ids=log_ids,
+        log_name=seq.get(LOG_ID_FIELD, ""),
+        batch=seq.get(BATCH_FIELD, ""),
+        received_us=int(seq.get(RECEIVED_FIELD, "0")),
+        seqs={name: int(value) for name, value in seq.items() if not name.startswith("#")},
+        status=status,
+    )
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def _fields(flat: list[bytes]) -> dict[str, str]:
+    texts = [part.decode(errors="replace") for part in flat]
+    return dict(zip(texts[::2], texts[1::2], strict=True))
+
+
+def _floor_us(entry_id: str) -> int:
+    """The ``r`` that gives this id or the last one below it; a foreign entry may have more than 999 behind the dash."""
+    ms, _, rest = entry_id.partition("-")
+    return int(ms) * 1000 + min(int(rest), _MAX_US)

@@ -1,0 +1,164 @@
+"""What a scope says about itself: the feed's states, blind spans and losses as notices. Pure, no I/O."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from agentexchange_schemas import Cause, FeedState, FeedStatus
+
+from .buffer import Loss
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .lease import Grant
+
+__all__ = ["Narrator", "blind_since_us", "from_us", "loss_notices", "to_us"]
+
+MAX_LOSS_NOTICES: Final = 32
+"""Losses of more topics at once are told as one sum per cause."""
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+def from_us(microseconds: int) -> datetime:
+    """The time of an ``r``."""
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def to_us(time: datetime) -> int:
+    """The microseconds since the Unix epoch of a time."""
+    return (time - _EPOCH) // _MICROSECOND
+
+
+def blind_since_us(grant: Grant) -> int | None:
+    """Up to when the last owner is known to have written all that upstream sent; None where there was no owner."""
+    if not grant.received_us and not grant.status:
+        return None
+    since = grant.status.get("since", "")
+    if grant.status.get("state", FeedState.LIVE) != FeedState.LIVE and since:
+        return to_us(datetime.fromisoformat(since))
+    return max(grant.received_us, int(grant.status.get("settled") or 0))
+
+
+class Narrator:
+    """The state of one scope. Each method changes it and returns the notices that tell it."""
+
+    def __init__(self, scope: str, now_us: int) -> None:
+        self.scope = scope
+        self.state = FeedState.CONNECTING
+        self._since = from_us(now_us)
+        self._cause: str | None = None
+        self._message: str | None = None
+        self._blind: tuple[datetime, Cause] | None = None
+
+    def fields(self) -> dict[str, str]:
+        """The state as fields of the status hash."""
+        told = self._told(since=self._since).to_fields()
+        return {name: told[name] or "" for name in ("state", "since", "cause", "message")}
+
+    def feed(self, status: FeedStatus) -> list[FeedStatus]:
+        """The upstream feed's state changed, or one topic's."""
+        if status.topic is not None:
+            return [status.model_copy(update={"scope": self.scope})]
+        if status.state is FeedState.LIVE:
+            return self._live(status)
+        if status.state is FeedState.CONNECTING:
+            return []  # nothing was live before, or a blind span is told of already
+        if (status.state, status.cause) == (self.state, self._cause):
+            return []
+        self._blind = self._blind or (status.since, Cause.RECONNECTED)
+        self._become(status.state, status.since, status.cause, status.message)
+        return [self._told(since=self._since)]
+
+    def took_over(self, since_us: int, now_us: int) -> list[FeedStatus]:
+        """This worker became the owner; the last one's word reaches to ``since_us``."""
+        since = from_us(min(since_us, now_us))
+        self._blind = (since, Cause.TAKEOVER)
+        self._become(FeedState.BLIND, since, Cause.TAKEOVER, "another worker takes over")
+        return [self._told(since=since)]
+
+    def shut_down(self, since_us: int) -> list[FeedStatus]:
+        """Upstream was let go at ``since_us``, on purpose."""
+        since = from_us(since_us)
+        if self.state is FeedState.LIVE:
+            self._become(FeedState.BLIND, since, Cause.SHUTDOWN, "the bridge worker shuts down")
+        return [self._told(since=since, cause=Cause.SHUTDOWN)]
+
+    def span(self, cause: Cause, first_us: int, last_us: int, *, message: str, count: int | None = None) -> FeedStatus:
+        """A span that is over, told after the fact; the state stays."""
+        return FeedStatus(
+            scope=self.scope,
+            state=self.state,
+            since=from_us(first_us),
+            until=from_us(last_us),
+            cause=cause,
+            count=count,
+            message=message,
+        )
+
+    def _live(self, status: FeedStatus) -> list[FeedStatus]:
+        blind, was = self._blind, self.state
+        self._blind = None
+        self._become(FeedState.LIVE, status.since, None, None)
+        if blind is not None:
+            since, cause = blind
+            until = max(status.since, since)
+            return [self._told(since=since, until=until, cause=cause, message="events of this span are missing")]
+        return [] if was is FeedState.LIVE else [self._told(since=status.since)]
+
+    def _become(self, state: FeedState, since: datetime, cause: str | None, message: str | None) -> None:
+        self.state, self._since, self._cause, self._message = state, since, cause, message
+
+    def _told(
+        self,
+        *,
+        since: datetime,
+        until: datetime | None = None,
+        cause: str | None = None,
+        message: str | None = None,
+    ) -> FeedStatus:
+        return FeedStatus(
+            scope=self.scope,
+            state=self.state,
+            since=since,
+            until=until,
+            cause=cause or self._cause,
+            message=message or self._message,
+        )
+
+
+_LOSS_WORDS: Final = {
+    Cause.CONFLATED: "replaced by newer ones of their topic while the buffer was full",
+    Cause.DROPPED: "dropped because the buffer was full",
+}
+
+
+def loss_notices(losses: Iterable[Loss], narrator: Narrator) -> list[FeedStatus]:
+    """One notice per topic and cause; one per cause where there would be too many."""
+    by_cause: dict[Cause, list[Loss]] = {}
+    for loss in losses:
+        by_cause.setdefault(loss.cause, []).append(loss)
+    return [
+        narrator.span(
+            loss.cause,
+            loss.first_us,
+            loss.last_us,
+            count=loss.count,
+            message=f"{loss.count} events {_LOSS_WORDS.get(loss.cause, 'lost')}",
+        ).model_copy(update={"topic": loss.topic})
+        for cause, group in by_cause.items()
+        for loss in (group if len(group) <= MAX_LOSS_NOTICES else [_sum(cause, group)])
+    ]
+
+
+def _sum(cause: Cause, losses: list[Loss]) -> Loss:
+    return Loss(
+        topic=None,
+        cause=cause,
+        count=sum(loss.count for loss in losses),
+        first_us=min(loss.first_us for loss in losses),
+        last_us=max(loss.last_us for loss in losses),
+    )

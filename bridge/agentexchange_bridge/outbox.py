@@ -1,0 +1,305 @@
+"""Everything one scope holds between receive and acknowledgement, and what becomes of it. Decides; does no I/O."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import msgpack
+
+from agentexchange_schemas import Cause, EnvelopeError
+from agentexchange_schemas.envelope import STATUS_TOPIC
+from agentexchange_schemas.events import FINAL_STATUSES, event_time_ms
+from agentexchange_schemas.layout import order_key
+
+from .buffer import BufferLimits, EventBuffer
+from .items import CANDLE, FINAL_ORDER, FORMING, MAX_DATA_BYTES, NOTICE, ORDER, PORTFOLIO, TICKER, Item
+from .notices import Narrator, blind_since_us, loss_notices
+from .retained import Retained, RetainLimits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from agentexchange_schemas import FeedStatus
+
+    from .batch import Batch, BatchEncoder
+    from .lease import Grant
+
+__all__ = ["Outbox", "OutboxLimits", "Reconciled"]
+
+_NO_ID: Final = "0-0"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboxLimits:
+    """Bounds of one scope.
+
+    Attributes:
+        batch_events: events of one batch; 100 are the knee, more cost latency.
+        batch_bytes: packed fields of one batch, about.
+        buffer: of what waits.
+        retain: of what was written lately.
+    """
+
+    batch_events: int = 400
+    batch_bytes: int = 1024 * 1024
+    buffer: BufferLimits = field(default_factory=BufferLimits)
+    retain: RetainLimits = field(default_factory=RetainLimits)
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """What came of comparing with the server, for the log.
+
+    Attributes:
+        continuing: nobody else wrote since this worker did; what it holds stays.
+        dropped: events let go because somebody else wrote.
+        applied: events of a batch that was applied although its answer was lost.
+        resent: events that the server had forgotten and gets again.
+        forgotten_ticks: ticks that it had forgotten and that are gone.
+        replaced: the server has another log than before.
+    """
+
+    continuing: bool
+    dropped: int = 0
+    applied: int = 0
+    resent: int = 0
+    forgotten_ticks: int = 0
+    replaced: bool = False
+
+
+def wall_us() -> int:
+    """Now, in microseconds since the Unix epoch."""
+    return time.time_ns() // 1000
+
+
+class Outbox:
+    """One scope's events: stamped, buffered, encoded, acknowledged, written again.
+
+    ``is_open`` says whether the scope is this worker's; what comes while it is not is not held.
+    """
+
+    def __init__(
+        self,
+        scope: str,
+        *,
+        encoder: BatchEncoder,
+        limits: OutboxLimits,
+        wall: Callable[[], int] = wall_us,
+    ) -> None:
+        self._encoder = encoder
+        self._limits = limits
+        self._wall = wall
+        self._buffer = EventBuffer(limits.buffer)
+        self._again: deque[Item] = deque()
+        self._flight: list[Batch] = []
+        self._retained = Retained(limits.retain)
+        self._pack: Callable[[Any], bytes] = msgpack.Packer().pack
+        self._seqs: dict[str, int] = {}
+        self._last_us = 0
+        self._epoch = 0
+        self._log_name = ""
+        self.narrator = Narrator(scope, wall())
+        self.is_open = False
+        self.log_ids: list[str] = [_NO_ID, _NO_ID]
+        self.written_us = 0
+        self.last_event_us = 0
+
+    # Receiving
+
+    def tick(self, topic: str, fields: dict[str, Any]) -> None:
+        """Take a ticker. The hot path."""
+        self._buffer.add_tick((self._stamp(), TICKER, topic, topic, event_time_ms(fields), self._packed(topic, fields)))
+
+    def candle(self, topic: str, fields: dict[str, Any]) -> None:
+        """Take a candle: forming only where upstream says so."""
+        if fields.get("is_closed") is False:
+            packed = self._packed(topic, fields)
+            self._buffer.add_tick((self._stamp(), FORMING, topic, topic, event_time_ms(fields), packed))
+        else:
+            self._keep(CANDLE, topic, topic, fields)
+
+    def order(self, topic: str, fields: dict[str, Any]) -> None:
+        """Take an order update."""
+        is_final = str(fields["status"]).lower() in FINAL_STATUSES
+        self._keep(FINAL_ORDER if is_final else ORDER, topic, order_key(fields["order_id"]), fields)
+
+    def portfolio(self, topic: str, fields: dict[str, Any]) -> None:
+        """Take a portfolio snapshot."""
+        self._keep(PORTFOLIO, topic, topic, fields)
+
+    def notices(self, statuses: Iterable[FeedStatus]) -> None:
+        """Take notices: each has its place among the events."""
+        for status in statuses:
+            self._keep(NOTICE, STATUS_TOPIC, STATUS_TOPIC, status.to_fields())
+
+    def tell_losses(self) -> None:
+        """Turn the losses recorded since the last call into notices."""
+        if self._buffer.losses:
+            self.notices(loss_notices(self._buffer.losses.drain(), self.narrator))
+
+    def _keep(self, flag: str, topic: str, name: str, fields: dict[str, Any]) -> None:
+        upstream_ms = None if flag == NOTICE else event_time_ms(fields)
+        self._buffer.add_kept((self._stamp(), flag, topic, name, upstream_ms, self._packed(topic, fields)))
+
+    def _stamp(self) -> int:
+        now = self._wall()
+        self._last_us = stamp = now if now > self._last_us else self._last_us + 1
+        return stamp
+
+    # Writing
+
+    @property
+    def backlog(self) -> int:
+        """Events waiting to be encoded."""
+        return len(self._again) + len(self._buffer)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether everything received was written."""
+        return not (self._flight or self._again or len(self._buffer))
+
+    @property
+    def buffer(self) -> EventBuffer:
+        """What waits; to read its sizes and counters."""
+        return self._buffer
+
+    def next_batch(self) -> Batch | None:
+        """Encode the oldest waiting events; None where there are none. It stays here until `applied`."""
+        items = self._take()
+        if not items:
+            return None
+        is_told = any(item[1] == NOTICE for item in items)
+        status = self.narrator.fields() if is_told else {}
+        batch = self._encoder.encode(items, epoch=self._epoch, seqs=self._seqs, status=status)
+        self._flight.append(batch)
+        return batch
+
+    def applied(self, batch: Batch, now: float) -> None:
+        """The server has the batch; ``now`` in seconds, monotonic. Batches are acknowledged in order."""
+        self._flight.remove(batch)
+        self._retained.add(batch, now)
+        self.written_us = batch.last_us
+        self.log_ids = [new or old for new, old in zip(batch.log_ids, self.log_ids, strict=True)]
+        if batch.flags[-1] != NOTICE:
+            self.last_event_us = batch.last_us
+        elif events := [item[0] for item in batch.items if item[1] != NOTICE]:
+            self.last_event_us = events[-1]
+
+    def _take(self) -> list[Item]:
+        if not self._again:
+            return self._buffer.take(self._limits.batch_events, self._limits.batch_bytes)
+        taken: list[Item] = []
+        size = 0
+        while self._again and len(taken) < self._limits.batch_events and size < self._limits.batch_bytes:
+            taken.append(self._again.popleft())
+            size += len(taken[-1][5])
+        return taken
+
+    # Owning
+
+    def settled_us(self) -> int:
+        """Up to when all that was received has been written."""
+        return self._wall() if self.is_empty else self.written_us
+
+    def reconcile(self, grant: Grant, now: float) -> Reconciled:
+        """Compare with what the server has, under a lease just granted; what is to be written stays or goes.
+
+        Where nobody else wrote since, a batch that was applied is acknowledged, what the server has forgotten is
+        written again before everything else, and the rest is encoded anew. Otherwise all is dropped, and the blind
+        span since the last owner's word begins.
+        """
+        is_continuing = self._epoch > 0 and grant.stored_epoch <= self._epoch
+        result = self._continue(grant, now) if is_continuing else self._start(grant)
+        self._epoch, self._seqs, self._log_name = grant.epoch, dict(grant.seqs), grant.log_name
+        self.log_ids = list(grant.log_ids)
+        self._raise_floor(max(grant.received_us, grant.log_floor_us))
+        self.is_open = True
+        if not is_continuing and (since := blind_since_us(grant)) is not None:
+            self.notices(self.narrator.took_over(since, self._wall()))
+        return result
+
+    def drop(self) -> int:
+        """Let go of everything: somebody else writes the scope. Returns how many events that were not yet written."""
+        held = sum(len(batch.items) for batch in self._flight) + len(self._again) + self._buffer.clear()
+        self._flight.clear()
+        self._again.clear()
+        self._retained.clear()
+        self.is_open = False
+        return held
+
+    def _start(self, grant: Grant) -> Reconciled:
+        dropped = self.drop()
+        self.narrator = Narrator(self.narrator.scope, self._wall())
+        self.written_us, self.last_event_us = grant.received_us, int(grant.status.get("last_event") or 0)
+        return Reconciled(continuing=False, dropped=dropped)
+
+    def _continue(self, grant: Grant, now: float) -> Reconciled:
+        applied = self._acknowledge(grant.batch, now)
+        forgotten = self._retained.take_above(grant.received_us)
+        self._again.extendleft(item for batch in reversed(self._flight) for item in reversed(batch.items))
+        self._flight.clear()
+        is_replaced = grant.log_name != self._log_name
+        if forgotten is None:
+            return Reconciled(continuing=True, applied=applied, replaced=is_replaced)
+        self._again.extendleft(reversed(forgotten.again))
+        cause = Cause.LOG_REPLACED if is_replaced else Cause.LOG_ROLLED_BACK
+        message = f"Redis lost what it had acknowledged: {len(forgotten.again)} events are written again"
+        span = self.narrator.span(
+            cause, forgotten.first_us, forgotten.last_us, count=forgotten.ticks, message=f"{message}, ticks are gone"
+        )
+        self.notices([span])
+        return Reconciled(
+            continuing=True,
+            applied=applied,
+            resent=len(forgotten.again),
+            forgotten_ticks=forgotten.ticks,
+            replaced=is_replaced,
+        )
+
+    def _acknowledge(self, batch_id: str, now: float) -> int:
+        """Only the batch in flight can have been applied without an answer; the one encoded ahead was not sent."""
+        if self._flight and self._flight[0].batch_id == batch_id:
+            batch = self._flight[0]
+            self.applied(batch, now)
+            return len(batch.items)
+        return 0
+
+    def _raise_floor(self, floor_us: int) -> None:
+        """Every ``r`` from here on must be above the logs' last entries."""
+        self._last_us = max(self._last_us, floor_us)
+        if self._again and self._again[0][0] <= floor_us:
+            self._stamp_anew(floor_us)
+        elif not self._again and len(self._buffer):
+            # Waiting events are above every one that was in flight; only a log with foreign entries is ahead of them.
+            first = self._buffer.take(1, 1)
+            self._again.extend(first)
+            if first[0][0] <= floor_us:
+                self._stamp_anew(floor_us)
+
+    def _stamp_anew(self, floor_us: int) -> None:
+        """A log is ahead of events that wait (the clock went back, or a seq hash was lost): they move above it."""
+        held = [*self._again, *self._buffer.take(len(self._buffer), sys.maxsize)]
+        self._again.clear()
+        last = floor_us
+        for received_us, *rest in held:
+            last = max(received_us, last + 1)
+            self._again.append((last, *rest))  # type: ignore[arg-type] # a tuple of the same six
+        self._last_us = max(self._last_us, last)
+
+    def _packed(self, topic: str, fields: dict[str, Any]) -> bytes:
+        """The fields as they will stand in the envelope.
+
+        Raises:
+            EnvelopeError: too large, or something msgpack cannot carry.
+        """
+        try:
+            packed = self._pack(fields)
+        except (TypeError, ValueError, OverflowError) as exc:
+            raise EnvelopeError(f"fields of {topic} cannot be packed: {exc}", field="d") from exc
+        if len(packed) > MAX_DATA_BYTES:
+            raise EnvelopeError(f"{topic}: {len(packed)} bytes of fields are more than {MAX_DATA_BYTES}", field="d")
+        return packed

@@ -1,0 +1,112 @@
+"""Plain numbers about a worker, for anyone to read at any time; nothing here knows how they are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from agentexchange_schemas import FeedState, Kind
+
+from .lease import LeaseState
+
+__all__ = ["BatchObserver", "BatchWritten", "RedisState", "ScopeStats", "WorkerStats"]
+
+
+class RedisState(StrEnum):
+    """A scope's connection to Redis."""
+
+    CONNECTING = "connecting"
+    """Not connected: never was, or trying again."""
+    READY = "ready"
+    """Connected, and the last request was answered."""
+    REFUSING = "refusing"
+    """Connected, but it refuses to write (out of memory, read-only, loading)."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchWritten:
+    """One acknowledged batch.
+
+    Attributes:
+        scope: whose it is.
+        events: how many events it held, notices included.
+        write_s: from sending to the answer, seconds.
+        lag_s: from receiving its oldest event to the answer, seconds.
+    """
+
+    scope: str
+    events: int
+    write_s: float
+    lag_s: float
+
+
+BatchObserver = Callable[[BatchWritten], None]
+"""Called once per acknowledged batch, on the loop; must return quickly."""
+
+
+@dataclass(slots=True)
+class ScopeStats:
+    """Numbers of one scope. Counters only grow; the rest is how it is now.
+
+    Attributes:
+        written: events acknowledged by Redis, notices included. counter
+        notices: notices among them. counter
+        batches: batches acknowledged. counter
+        conflated: tickers and forming candles replaced by newer ones. counter
+        dropped: events dropped at a bound. counter
+        discarded: events let go because another worker writes the scope. counter
+        resent: events written again because Redis had forgotten them. counter
+        redis_failures: failed connections and refused requests. counter
+        takeovers: leases taken. counter
+        write_s_sum, lag_s_sum: sums over batches, seconds. counter
+        last_lag_s: lag of the last batch, seconds.
+        waiting_ticks, waiting_kept, waiting_bytes: what the buffer holds.
+        epoch: fencing number of the newest lease, 0 before the first.
+    """
+
+    scope: str
+    written: int = 0
+    notices: int = 0
+    batches: int = 0
+    conflated: int = 0
+    dropped: int = 0
+    discarded: int = 0
+    resent: int = 0
+    redis_failures: int = 0
+    takeovers: int = 0
+    write_s_sum: float = 0.0
+    lag_s_sum: float = 0.0
+    last_lag_s: float = 0.0
+    waiting_ticks: int = 0
+    waiting_kept: int = 0
+    waiting_bytes: int = 0
+    epoch: int = 0
+    state: FeedState = FeedState.CONNECTING
+    lease: LeaseState = LeaseState.STANDBY
+    redis: RedisState = RedisState.CONNECTING
+
+
+@dataclass(slots=True)
+class WorkerStats:
+    """Numbers of a whole worker.
+
+    Attributes:
+        received: events from upstream by kind, junk excluded. counter
+        unowned: events that came for a scope this worker does not hold, by kind. counter
+        junk: junk frames by kind of junk. counter
+        oversized: events too large or impossible to pack. counter
+        upstream_state: the feed's state; CONNECTING while this worker stands by.
+        sessions: upstream sessions opened. counter
+        reconnects: upstream sessions opened after the first. counter
+        scopes: numbers per scope.
+    """
+
+    received: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
+    unowned: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
+    junk: dict[str, int] = field(default_factory=dict)
+    oversized: int = 0
+    upstream_state: FeedState = FeedState.CONNECTING
+    sessions: int = 0
+    reconnects: int = 0
+    scopes: dict[str, ScopeStats] = field(default_factory=dict)

@@ -1,0 +1,428 @@
+"""ScopeWriter: the one task that talks to Redis for a scope, from the first connect to the lease's release."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from agentexchange._backoff import backoff
+from agentexchange.redis import LinkClosedError, RedisLinkError, ReplyError
+from agentexchange_schemas import Cause, envelope
+from agentexchange_schemas.envelope import STATUS_TOPIC
+
+from .lease import Grant, Lease, LeaseState, acquire_call, beat_call, read_acquired, release_call
+from .outbox import wall_us
+from .scripts import load_scripts
+from .stats import BatchWritten, RedisState, ScopeStats
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+    from structlog.typing import FilteringBoundLogger
+
+    from agentexchange.redis import RespStream
+    from agentexchange_schemas import FeedStatus, Layout
+
+    from .batch import Batch
+    from .outbox import Outbox
+    from .stats import BatchObserver
+
+__all__ = ["ScopeWriter", "WriterOptions"]
+
+_FIRST_RETRY_S: Final = 0.05
+_NO_ID: Final = "0-0"
+
+
+class _FencedError(Exception):
+    """The lease is not this worker's (any more); ``holder`` is whose it is, "" for nobody's."""
+
+    def __init__(self, holder: str) -> None:
+        super().__init__(holder)
+        self.holder = holder
+
+
+class _BehindError(Exception):
+    """A log's last entry is above what was to be written."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriterOptions:
+    """How a writer behaves.
+
+    Attributes:
+        beat_s: from one heartbeat to the next.
+        standby_s: from one try for the lease to the next.
+        backoff_cap_s: longest wait between tries to reach Redis.
+        sharded: whether heartbeats go out by SPUBLISH.
+        topics: texts of the topics served, for the status.
+        clock: seconds, monotonic. wall: µs since the Unix epoch.
+    """
+
+    beat_s: float = 1.0
+    standby_s: float = 0.25
+    backoff_cap_s: float = 2.0
+    sharded: bool = False
+    topics: tuple[str, ...] = ()
+    clock: Callable[[], float] = time.monotonic
+    wall: Callable[[], int] = wall_us
+
+
+class ScopeWriter:
+    """Owns one scope when it can, and writes what its outbox holds.
+
+    At most one batch is in flight; events gather meanwhile, and a full next batch is encoded meanwhile. Whatever Redis
+    does is retried for ever; what was in flight is compared with the server's last batch first, so nothing is written
+    twice.
+
+    Args:
+        outbox: what is to be written.
+        lease: this worker's view of the scope's lease.
+        connect: opens a connection.
+        prepare: looks at the installation once per connection; what it raises beside `RedisLinkError` ends the writer.
+        on_owner: told when the scope becomes this worker's (again, after others wrote), and when it is no longer.
+        on_batch: told of each acknowledged batch.
+    """
+
+    def __init__(
+        self,
+        scope: str,
+        *,
+        outbox: Outbox,
+        lease: Lease,
+        layout: Layout,
+        connect: Callable[[], Awaitable[RespStream]],
+        prepare: Callable[[RespStream], Awaitable[None]],
+        options: WriterOptions,
+        log: FilteringBoundLogger,
+        on_owner: Callable[[str, bool], None] = lambda _scope, _owned: None,
+        on_batch: BatchObserver = lambda _batch: None,
+        full_batch: int = 400,
+    ) -> None:
+        self.scope = scope
+        self.outbox = outbox
+        self.stats = ScopeStats(scope)
+        self._lease = lease
+        self._layout = layout
+        self._connect = connect
+        self._prepare = prepare
+        self._options = options
+        self._log = log.bind(scope=scope)
+        self._on_owner = on_owner
+        self._on_batch = on_batch
+        self._full_batch = full_batch
+        self._delays = self._new_delays()
+        self._stopping = asyncio.Event()
+        self._wake = asyncio.Event()
+        self._is_idle = False
+        self._is_done = False
+        self._is_failing = False
+        self._beat_at = 0.0
+        self._lost_us: int | None = None
+
+    @property
+    def is_owner(self) -> bool:
+        """Whether the scope is this worker's, as far as it knows: what is received is held for it."""
+        return self._lease.state(self._options.clock()) is not LeaseState.STANDBY
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether Redis answers: as the owner, or standing by."""
+        return self.stats.redis is RedisState.READY
+
+    # Receiving
+
+    def tick(self, topic: str, fields: dict[str, Any]) -> None:
+        """Take a ticker. The hot path."""
+        self.outbox.tick(topic, fields)
+        if self._is_idle:
+            self._rouse()
+
+    def candle(self, topic: str, fields: dict[str, Any]) -> None:
+        """Take a candle."""
+        self.outbox.candle(topic, fields)
+        self._rouse()
+
+    def order(self, topic: str, fields: dict[str, Any]) -> None:
+        """Take an order update."""
+        self.outbox.order(topic, fields)
+        self._rouse()
+
+    def portfolio(self, topic: str, fields: dict[str, Any]) -> None:
+        """Take a portfolio snapshot."""
+        self.outbox.portfolio(topic, fields)
+        self._rouse()
+
+    def status(self, status: FeedStatus) -> None:
+        """The upstream feed's state changed."""
+        if self.outbox.is_open:
+            self.outbox.notices(self.outbox.narrator.feed(status))
+            self._rouse()
+
+    def stop(self, upstream_ended_us: int) -> None:
+        """Write what is held, say that this worker shuts down, give the lease back, and end `run`."""
+        if not self._stopping.is_set():
+            self._stopping.set()
+            if self.outbox.is_open:
+                self.outbox.notices(self.outbox.narrator.shut_down(upstream_ended_us))
+            self._rouse()
+
+    # Running
+
+    async def run(self) -> None:
+        """Serve the scope until `stop`, or for ever."""
+        while not self._is_done:
+            try:
+                await self._session()
+            except RedisLinkError as exc:
+                self._failed(exc)
+                await self._pause(next(self._delays))
+
+    async def _session(self) -> None:
+        """One connection."""
+        stream = await self._connect()
+        try:
+            await load_scripts(stream)
+            await self._prepare(stream)
+            while not self._is_done:
+                await self._serve(stream)
+        finally:
+            self.stats.redis = RedisState.CONNECTING
+            stream.close()
+
+    async def _serve(self, stream: RespStream) -> None:
+        """One ownership: from the lease's grant until it is lost or given back."""
+        try:
+            if await self._own(stream):
+                await self._write(stream)
+        except _FencedError as exc:
+            self._log.warning("fenced: the lease is not ours", holder=exc.holder or "nobody")
+        except _BehindError as exc:
+            self._log.warning("the log is ahead of our clock; moving above it", last_id=str(exc))
+        self._lease.doubted()
+
+    async def _own(self, stream: RespStream) -> bool:
+        """Wait for the lease; False when stopped meanwhile."""
+        while True:
+            asked_at = self._options.clock()
+            got = read_acquired(_checked(await stream.send(acquire_call(self._layout, self.scope, self._lease))))
+            if isinstance(got, Grant):
+                self._granted(got, asked_at)
+                return True
+            self._lost(got.holder)
+            self._succeeded()
+            if self._stopping.is_set():
+                self._is_done = True
+                return False
+            await self._pause(self._options.standby_s)
+
+    async def _write(self, stream: RespStream) -> None:
+        ahead: Batch | None = None
+        clock = self._options.clock
+        while True:
+            if clock() >= self._beat_at:
+                await self._beat(stream)
+            if self._lease.state(clock()) is not LeaseState.HELD:
+                raise _FencedError("")
+            batch, ahead = ahead or self.outbox.next_batch(), None
+            if batch is not None:
+                sent_at = clock()
+                answer = stream.send(batch.packed)
+                if self.outbox.backlog >= self._full_batch:
+                    ahead = self.outbox.next_batch()
+                self._settle(batch, _text(_checked(await answer)), sent_at)
+            elif self._stopping.is_set():
+                await self._release(stream)
+                return
+            else:
+                await self._work()
+
+    async def _work(self) -> None:
+        """Wait for something to write, or for the next heartbeat."""
+        if self.outbox.backlog:
+            return
+        self._wake.clear()
+        self._is_idle = True
+        await self._wake.wait()
+
+    async def _beat(self, stream: RespStream) -> None:
+        self.outbox.tell_losses()
+        asked_at = self._options.clock()
+        self._beat_at = asked_at + self._options.beat_s
+        asyncio.get_running_loop().call_later(self._options.beat_s, self._rouse)
+        call = beat_call(
+            self._layout,
+            self.scope,
+            self._lease,
+            publish="SPUBLISH" if self._options.sharded else "PUBLISH",
+            heartbeat=self._heartbeat(),
+            status=self._status(),
+        )
+        answer = _text(_checked(await stream.send(call)))
+        self._lease.renewed(asked_at)
+        self._observe()
+        if answer.startswith("UNSTORED"):
+            raise ReplyError(answer.partition(" ")[2])
+        self._succeeded()
+
+    async def _release(self, stream: RespStream) -> None:
+        _checked(await stream.send(release_call(self._layout, self.scope, self._lease)))
+        self._lease.lost()
+        self._is_done = True
+        self._observe()
+        self._log.info("lease released", epoch=self._lease.epoch)
+
+    # What came of it
+
+    def _granted(self, grant: Grant, asked_at: float) -> None:
+        was_owner = self.is_owner
+        self._lease.granted(grant.epoch, asked_at)
+        result = self.outbox.reconcile(grant, asked_at)
+        self._beat_at = 0.0
+        self.stats.takeovers += not result.continuing
+        self.stats.discarded += result.dropped
+        self.stats.resent += result.resent
+        self._tell_outage()
+        self._observe()
+        self._log.info(
+            "lease acquired",
+            epoch=grant.epoch,
+            continuing=result.continuing,
+            dropped=result.dropped,
+            already_applied=result.applied,
+            written_again=result.resent,
+            ticks_forgotten=result.forgotten_ticks,
+            log_replaced=result.replaced,
+        )
+        if not (was_owner and result.continuing):
+            self._on_owner(self.scope, True)
+
+    def _lost(self, holder: str) -> None:
+        self._lost_us = None
+        if not self.is_owner:
+            return
+        dropped = self.outbox.drop()
+        self._lease.lost()
+        self.stats.discarded += dropped
+        self._observe()
+        self._log.warning("lease lost; standing by", holder=holder, dropped=dropped)
+        self._on_owner(self.scope, False)
+
+    def _settle(self, batch: Batch, answer: str, sent_at: float) -> None:
+        if answer.startswith("BEHIND"):
+            raise _BehindError(answer.partition(" ")[2])
+        now = self._options.clock()
+        self.outbox.applied(batch, now)
+        stats = self.stats
+        stats.batches += 1
+        stats.written += len(batch.items)
+        stats.notices += batch.flags.count("n")
+        stats.last_lag_s = lag_s = (self._options.wall() - batch.items[0][0]) / 1_000_000
+        stats.lag_s_sum += lag_s
+        stats.write_s_sum += now - sent_at
+        self._on_batch(BatchWritten(self.scope, len(batch.items), now - sent_at, lag_s))
+
+    def _tell_outage(self) -> None:
+        if self._lost_us is not None and self.outbox.is_open:
+            now_us = self._options.wall()
+            message = "Redis was away or refused to write; events waited"
+            self.outbox.notices(
+                [self.outbox.narrator.span(Cause.REDIS_LOST, min(self._lost_us, now_us), now_us, message=message)]
+            )
+        self._lost_us = None
+
+    def _failed(self, exc: RedisLinkError) -> None:
+        """Said once per outage; the rest is for the debug level."""
+        self.stats.redis_failures += 1
+        self.stats.redis = RedisState.CONNECTING if isinstance(exc, LinkClosedError) else RedisState.REFUSING
+        say = self._log.debug if self._is_failing else self._log.warning
+        say("Redis is away; trying again", error=str(exc))
+        self._is_failing = True
+        if self.is_owner and self._lost_us is None:
+            self._lost_us = self._options.wall()
+        self._lease.doubted()
+
+    def _succeeded(self) -> None:
+        """Answers alone prove nothing: a server that is out of memory answers too."""
+        self.stats.redis = RedisState.READY
+        if self._is_failing:
+            self._is_failing = False
+            self._delays = self._new_delays()
+            self._log.info("Redis is back")
+
+    def _observe(self) -> None:
+        stats, buffer = self.stats, self.outbox.buffer
+        stats.conflated, stats.dropped = buffer.conflated, buffer.dropped
+        stats.waiting_ticks, stats.waiting_kept, stats.waiting_bytes = buffer.ticks, buffer.kept, buffer.size_bytes
+        stats.epoch, stats.state = self._lease.epoch, self.outbox.narrator.state
+        stats.lease = self._lease.state(self._options.clock())
+
+    # What is told
+
+    def _status(self) -> dict[str, str]:
+        now_us = str(self._options.wall())
+        log_id, candle_log_id = self.outbox.log_ids
+        return self.outbox.narrator.fields() | {
+            "last_event": str(self.outbox.last_event_us),
+            "settled": str(self.outbox.settled_us()),
+            "worker": self._lease.worker,
+            "epoch": str(self._lease.epoch),
+            "topics": " ".join(self._options.topics),
+            "beat": now_us,
+            "log_id": log_id,
+            "candle_log_id": candle_log_id,
+        }
+
+    def _heartbeat(self) -> bytes:
+        told = self.outbox.narrator.fields()
+        log_id, candle_log_id = self.outbox.log_ids
+        data = {
+            "kind": "heartbeat",
+            "state": told["state"],
+            "since": told["since"],
+            "log_id": log_id,
+            "candle_log_id": None if candle_log_id == _NO_ID else candle_log_id,
+            "worker": self._lease.worker,
+            "topics": len(self._options.topics),
+        }
+        return envelope.encode(STATUS_TOPIC, self._lease.epoch, None, None, self._options.wall(), data)
+
+    # Waiting
+
+    def _rouse(self) -> None:
+        if self._is_idle:
+            self._is_idle = False
+            self._wake.set()
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait; `stop` ends it early, once."""
+        if self._stopping.is_set():
+            await asyncio.sleep(seconds)
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+
+    def _new_delays(self) -> Iterator[float]:
+        return backoff(first=_FIRST_RETRY_S, cap=self._options.backoff_cap_s)
+
+
+def _checked(replies: list[Any]) -> Any:
+    """The one reply.
+
+    Raises:
+        ReplyError: it is an error.
+        _FencedError: it says that the lease is not the caller's.
+    """
+    reply = replies[0]
+    if isinstance(reply, ReplyError):
+        raise reply
+    if isinstance(reply, bytes) and reply.startswith(b"FENCED"):
+        raise _FencedError(reply[7:].decode(errors="replace"))
+    return reply
+
+
+def _text(reply: Any) -> str:
+    return bytes(reply).decode(errors="replace")
