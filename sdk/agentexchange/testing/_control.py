@@ -101,7 +101,7 @@ class SandboxControl:
         self._engine.any_portfolio(self._keys(api_key), fields)
 
     def _keys(self, api_key: str | None) -> Iterable[str]:
-        return sorted(self._door.keys) if api_key is None else (api_key,)
+        return self._door.known if api_key is None else (api_key,)
 
     # The market
 
@@ -196,7 +196,8 @@ class SandboxControl:
 
     def accept_keys(self, *api_keys: str) -> None:
         """Let these keys in from now on; a new one gets an account of its own."""
-        self._door.keys.update(api_keys)
+        for key in api_keys:
+            self._door.accept(key)
 
     def refuse_handshakes(self, status: int = 403) -> None:
         """Answer every handshake with ``status`` (403 is what the platform says while its database is down)."""

@@ -23,7 +23,8 @@ class Door:
     """Decides about handshakes."""
 
     def __init__(self, options: SandboxOptions) -> None:
-        self.keys = set(options.api_keys)
+        self.known = list(dict.fromkeys(options.api_keys))  # every key ever let in: its account lives on
+        self.keys = set(self.known)
         self.key_refusal = options.rules.refusal
         self.refuse_all: int | None = None
         self.delay = 0.0
@@ -38,6 +39,12 @@ class Door:
         if urlsplit(path).path not in self._paths:
             return 403  # as the live platform's framework refuses a WebSocket that has no route
         return None if key_of(path) in self.keys else self.key_refusal
+
+    def accept(self, key: str) -> None:
+        """Let ``key`` in from now on."""
+        self.keys.add(key)
+        if key not in self.known:
+            self.known.append(key)
 
     def close_gate(self) -> None:
         """Hold up all handshakes."""

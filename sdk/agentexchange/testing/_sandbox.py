@@ -4,35 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from http.client import responses as HTTP_PHRASES  # noqa: N812  # a constant
-from itertools import count
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import Any, Self, Unpack
 from weakref import WeakSet
 
 from websockets.asyncio.server import Server, ServerConnection, serve
-from websockets.datastructures import Headers
-from websockets.exceptions import ConnectionClosed
-from websockets.http11 import Response
 
 from agentexchange.testing._control import SandboxControl
-from agentexchange.testing._door import FIRST_CLOSE_CODE, Door, key_of
+from agentexchange.testing._door import Door
 from agentexchange.testing._engine import Engine, Pacer
 from agentexchange.testing._hub import Hub
 from agentexchange.testing._observe import Observations
 from agentexchange.testing._options import SandboxKeywords, SandboxOptions
-from agentexchange.testing._requests import judge
-from agentexchange.testing._session import ABORT, IDLE, RESTART, UNAUTHORIZED, Session
-
-if TYPE_CHECKING:
-    from websockets.http11 import Request
-
-    from agentexchange.testing._requests import Verdict
+from agentexchange.testing._reception import CLOSE_TIMEOUT, Reception
+from agentexchange.testing._session import RESTART
 
 __all__ = ["SandboxExchange"]
 
 _TURN = 0.005  # seconds between two batches of ticks
 _IDLE_TURN = 0.1
-_CLOSE_TIMEOUT = 1.0  # seconds that a client has to answer a close frame before it is cut off
 _HANDSHAKE_TIMEOUT = 60.0
 _MAX_MESSAGE = 64 * 1024
 
@@ -91,8 +80,10 @@ class SandboxExchange:
         self.control = SandboxControl(
             knobs=self._knobs, hub=self._hub, engine=self._engine, door=self._door, seen=self._seen
         )
+        self._reception = Reception(
+            options=self._options, knobs=self._knobs, hub=self._hub, door=self._door, seen=self._seen
+        )
         self._accepted: WeakSet[ServerConnection] = WeakSet()
-        self._numbers = count(1)
         self._port = 0
         self._closing = False
         self._task: asyncio.Task[None] | None = None
@@ -129,7 +120,11 @@ class SandboxExchange:
             raise RuntimeError("a sandbox runs once: make another one")
         listening: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._run(listening), name="sandbox-exchange")
-        await asyncio.wait((self._task, listening), return_when=asyncio.FIRST_COMPLETED)
+        try:
+            await asyncio.wait((self._task, listening), return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            await self.stop()
+            raise
         if self._task.done():
             listening.cancel()
             await self._task
@@ -172,7 +167,7 @@ class SandboxExchange:
         """Cut off those that never asked for a handshake, and after a while those that do not close."""
         self._cut_off([connection for connection in self._accepted if connection.request is None])
         closed = asyncio.ensure_future(server.wait_closed())
-        await asyncio.wait((closed,), timeout=2 * _CLOSE_TIMEOUT)
+        await asyncio.wait((closed,), timeout=2 * CLOSE_TIMEOUT)
         self._cut_off(list(self._accepted))
         await closed
 
@@ -185,16 +180,16 @@ class SandboxExchange:
     async def _serve(self) -> Server:
         options = self._options
         return await serve(
-            self._handle,
+            self._reception.attend,
             options.host,
             options.port,
-            process_request=self._admit,
+            process_request=self._reception.admit,
             create_connection=self._connection,  # type: ignore[arg-type]  # documented: "a wrapper or a subclass"
             compression="deflate" if options.compression else None,
             server_header=None,
             ping_interval=None,
             open_timeout=_HANDSHAKE_TIMEOUT,
-            close_timeout=_CLOSE_TIMEOUT,
+            close_timeout=CLOSE_TIMEOUT,
             max_size=_MAX_MESSAGE,
             logger=_server_log(),
         )
@@ -210,102 +205,10 @@ class SandboxExchange:
             self._engine.ticks(ticks.due(now, self._knobs.rate))
             updates = orders.due(now, self._knobs.order_rate)
             if updates:
-                for key in sorted(self._door.keys):
+                for key in self._door.known:
                     self._engine.orders(key, updates)
-
-    # One connection
 
     def _connection(self, *args: Any, **kwargs: Any) -> ServerConnection:
         connection = ServerConnection(*args, **kwargs)
         self._accepted.add(connection)
         return connection
-
-    async def _admit(self, _connection: ServerConnection, request: Request) -> Response | None:
-        await self._door.pass_gate()
-        refusal = self._door.refusal_of(request.path)
-        if refusal is None or refusal >= FIRST_CLOSE_CODE:
-            return None
-        self._seen.handshakes_refused += 1
-        self._seen.changed()
-        return Response(
-            refusal,
-            HTTP_PHRASES.get(refusal, "Refused"),
-            Headers([("Content-Length", "0"), ("Connection", "close")]),
-            b"",
-        )
-
-    async def _handle(self, connection: ServerConnection) -> None:
-        path = connection.request.path if connection.request is not None else ""
-        refusal = self._door.refusal_of(path)
-        if refusal is not None:
-            self._seen.handshakes_refused += 1
-            self._seen.changed()
-            await connection.close(refusal if refusal >= FIRST_CLOSE_CODE else UNAUTHORIZED)
-            return
-        session = Session(
-            next(self._numbers),
-            key_of(path),
-            connection,
-            seen=self._seen,
-            max_buffer=self._options.max_buffer,
-        )
-        self._hub.add(session)
-        if not self._knobs.pings_muted:
-            session.beat(self._knobs.heartbeat_interval, self._knobs.pong_timeout)
-        try:
-            await self._attend(session)
-        finally:
-            session.end(ABORT)
-            self._hub.remove(session)
-
-    async def _attend(self, session: Session) -> None:
-        """Read until the client goes or the session is ended, then close."""
-        reader = asyncio.create_task(self._read(session))
-        try:
-            await asyncio.wait((reader, session.ended), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            reader.cancel()
-            await asyncio.wait((reader,))
-        await _close(session.connection, session.ended.result() if session.ended.done() else IDLE)
-        if not reader.cancelled():
-            reader.result()
-
-    async def _read(self, session: Session) -> None:
-        try:
-            async for message in session.connection:
-                self._on_message(session, message)
-        except ConnectionClosed:
-            pass
-
-    def _on_message(self, session: Session, message: str | bytes) -> None:
-        session.requests += 1
-        self._seen.requests += 1
-        verdict = judge(message, dialect=self._options.rules, held=session.topics, limit=self._knobs.subscription_limit)
-        if session.open:
-            self._obey(session, verdict)
-        self._seen.changed()
-
-    def _obey(self, session: Session, verdict: Verdict) -> None:
-        if verdict.close:
-            session.end(IDLE)
-        if verdict.pong:
-            self._seen.pongs += 1
-            session.on_pong()
-        if verdict.reply is not None:
-            session.send_message("error" if verdict.reply["type"] == "error" else "ack", verdict.reply)
-        if verdict.subscribe is not None:
-            self._hub.subscribe(session, verdict.subscribe)
-        if verdict.unsubscribe is not None:
-            self._hub.unsubscribe(session, verdict.unsubscribe)
-
-
-async def _close(connection: ServerConnection, code: int) -> None:
-    """Close with ``code``; a client that does not answer, or does not read, is cut off."""
-    try:
-        if code != ABORT:
-            async with asyncio.timeout(_CLOSE_TIMEOUT):
-                await connection.close(code)
-    except TimeoutError:
-        pass
-    finally:
-        connection.transport.abort()
