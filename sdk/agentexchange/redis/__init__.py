@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._errors import LinkClosedError, NotRedisError, RedisLinkError, ReplyError, Verdict, judge
+from ._errors import LinkClosedError, NotRedisError, RedisLinkError, ReplyError, Verdict, final_error, judge
 from ._pack import pack
 from ._stream import MAX_REPLY_BYTES, RespStream, StreamOptions
 
@@ -15,6 +15,7 @@ __all__ = [
     "RespStream",
     "StreamOptions",
     "Verdict",
+    "final_error",
     "judge",
     "pack",
 ]

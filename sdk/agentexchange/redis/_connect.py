@@ -14,16 +14,11 @@ if TYPE_CHECKING:
 
     from agentexchange._urls import RedisUrl
 
-__all__ = ["SETNAME", "address_of", "handshake_of", "open_link", "tls_context"]
+__all__ = ["SETNAME", "handshake_of", "open_link", "tls_context"]
 
 SETNAME: Final = "name the connection"
 
 _P = TypeVar("_P", bound=asyncio.Protocol)
-
-
-def address_of(url: RedisUrl) -> str:
-    """The server's address for messages: no user, no password."""
-    return f"unix:{url.path}" if url.scheme == "unix" else f"{url.host}:{url.port}"
 
 
 def handshake_of(url: RedisUrl, name: str) -> list[tuple[str, bytes]]:
@@ -53,7 +48,7 @@ def tls_context(url: RedisUrl) -> ssl.SSLContext | None:
         if url.ssl_certfile:
             context.load_cert_chain(url.ssl_certfile, url.ssl_keyfile)
     except (OSError, ssl.SSLError) as exc:
-        raise NotRedisError(f"TLS files of {address_of(url)} cannot be used: {exc}") from exc
+        raise NotRedisError(f"TLS files of {url} cannot be used: {exc}") from exc
     context.check_hostname = url.ssl_check_hostname
     return context
 
@@ -73,9 +68,9 @@ async def open_link(url: RedisUrl, factory: Callable[[], _P]) -> _P:
         tls: dict[str, Any] = {"ssl": tls_context(url)}
         _, protocol = await loop.create_connection(factory, url.host, url.port, **tls)
     except ssl.SSLError as exc:
-        raise NotRedisError(f"no trusted TLS with {address_of(url)}: {_tls_fault(exc)}") from exc
+        raise NotRedisError(f"no trusted TLS with {url}: {_tls_fault(exc)}") from exc
     except OSError as exc:
-        raise LinkClosedError(f"cannot connect to {address_of(url)}: {exc}") from exc
+        raise LinkClosedError(f"cannot connect to {url}: {exc}") from exc
     return protocol
 
 

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 from enum import Enum
 
-__all__ = ["LinkClosedError", "NotRedisError", "RedisLinkError", "ReplyError", "Verdict", "judge"]
+from agentexchange.errors import ConnectionError as FinalConnectionError
+
+__all__ = ["LinkClosedError", "NotRedisError", "RedisLinkError", "ReplyError", "Verdict", "final_error", "judge"]
 
 _MAX_TEXT = 512  # characters of an error reply that are kept
 
@@ -82,3 +84,20 @@ def judge(fault: BaseException, *, has_worked: bool = False) -> Verdict:
     else:
         is_final = isinstance(fault, NotRedisError)
     return Verdict.FINAL if is_final else Verdict.RETRY
+
+
+def final_error(fault: Exception, address: object) -> FinalConnectionError:
+    """The public exception of a fault that retrying cannot mend, with what to do about it."""
+    code = fault.code if isinstance(fault, ReplyError) else None
+    advice = _ADVICE.get(code or "", "check the address")
+    error = FinalConnectionError(f"Redis at {address} cannot be used: {fault}; {advice}", code=code)
+    error.__cause__ = fault
+    return error
+
+
+_ADVICE = {
+    "WRONGPASS": "check the user and password in the URL",
+    "NOAUTH": "give the password in the URL: redis://:password@host",
+    "NOPERM": "ask the operator for the rules that 'agentexchange bridge' prints for a crew",
+    "DENIED": "the server is in protected mode: set a password or bind address there",
+}

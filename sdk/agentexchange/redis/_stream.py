@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import hiredis
 
-from ._connect import SETNAME, address_of, handshake_of, open_link
+from ._connect import SETNAME, handshake_of, open_link
 from ._errors import LinkClosedError, NotRedisError, ReplyError
 from ._pack import pack
 
@@ -75,7 +75,7 @@ class RespStream(asyncio.Protocol):
     ) -> None:
         self._url = url
         self._name = name
-        self._address = address_of(url)
+        self._address = str(url)
         self._on_replies = on_replies
         self._options = options
         self._loop = asyncio.get_running_loop()

@@ -1,0 +1,56 @@
+"""Times and limits of a shared client, in one place."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from .redis import StreamOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+__all__ = ["SharedOptions"]
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedOptions:
+    """How a shared client behaves; the defaults are right outside tests.
+
+    Attributes:
+        stream: limits of each connection.
+        silent_after_s: a scope without a heartbeat for so long is looked at: is its lease still held?
+        replace_after_s: a subscription without a heartbeat for so long, while the lease is held, is half dead: it is
+            replaced.
+        watch_every_s: how often that is checked.
+        healthy_after_s: a session without a message has proved healthy after so long; the backoff starts anew then.
+        log_count: entries of one read of a log.
+        log_block_s: how long a read of a quiet log waits in the server.
+        log_gather_s: pause after a read that came back less than full, so that events gather: a read costs as much CPU
+            as twenty events.
+        clock: monotonic seconds.
+        now: the wall clock, timezone-aware.
+        sleep: `asyncio.sleep` or a test's own.
+        random: 0 up to 1, for jitter.
+    """
+
+    stream: StreamOptions = field(default_factory=StreamOptions)
+    silent_after_s: float = 3.5
+    replace_after_s: float = 9.0
+    watch_every_s: float = 0.5
+    healthy_after_s: float = 30.0
+    log_count: int = 500
+    log_block_s: float = 5.0
+    log_gather_s: float = 0.005
+    clock: Callable[[], float] = time.monotonic
+    now: Callable[[], datetime] = _now
+    sleep: Callable[[float], Coroutine[Any, Any, None]] = asyncio.sleep
+    random: Callable[[], float] = random.random

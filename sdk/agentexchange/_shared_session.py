@@ -1,0 +1,277 @@
+"""One connected session of a shared client: from the first socket to the first fault.
+
+One connection for commands, one for pub/sub, and one that reads logs where the wildcard is wanted. Topics are joined
+without a hole: subscribe, read the latest value, wait until everything published before has arrived, merge by seq.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from agentexchange_schemas import FeedState, Layout
+from agentexchange_schemas.envelope import STATUS_TOPIC
+from agentexchange_schemas.topics import Kind, is_event_topic
+
+from ._shared_commands import Commands
+from ._shared_log import LogReader
+from ._shared_plan import LATEST_FIRST, Plan
+from ._shared_pubsub import PubSub
+from .errors import AuthenticationError
+from .redis import LinkClosedError, RespStream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from collections.abc import Set as AbstractSet
+
+    from agentexchange_schemas import Topic
+
+    from ._shared_flow import Flow
+    from ._shared_inbox import Inbox
+    from ._shared_options import SharedOptions
+    from ._urls import RedisUrl
+
+__all__ = ["SharedSession"]
+
+_NAME = "agentexchange-sdk"
+
+
+class SharedSession:
+    """Built for each connection; the inbox, the wanted topics and the cursors are the transport's and outlive it."""
+
+    def __init__(
+        self,
+        url: RedisUrl,
+        account: str,
+        *,
+        wanted: AbstractSet[Topic],
+        inbox: Inbox,
+        cursors: dict[str, bytes],
+        options: SharedOptions,
+    ) -> None:
+        self._url = url
+        self._account = account
+        self._wanted = wanted
+        self._inbox = inbox
+        self._cursors = cursors
+        self._options = options
+        self._layout = Layout(url.prefix)
+        self._is_layout_known = False
+        self._plan = Plan(self._layout)
+        self._pubsub = PubSub(options)
+        self._wake = asyncio.Event()
+        self._streams: list[RespStream] = []
+        # Always the third and last stream: its guard, and what reads it.
+        self._reader: tuple[asyncio.Task[None], ...] | None = None
+        self._due: set[Flow] = set()
+        self._due_scopes: set[str] = set()
+        self._ready_at: float | None = None
+        self._signs_before = inbox.signs
+
+    def wake(self) -> None:
+        """The wanted topics, or a scope's state, have changed."""
+        self._wake.set()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether everything was subscribed."""
+        return self._ready_at is not None
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether it proved so: subscribed, and a message came or enough time passed."""
+        if self._ready_at is None:
+            return False
+        lasted = self._options.clock() - self._ready_at >= self._options.healthy_after_s
+        return lasted or self._inbox.signs > self._signs_before
+
+    async def run(self) -> None:
+        """Serve until a fault.
+
+        Raises:
+            RedisLinkError: Redis is away, or refuses.
+            AuthenticationError: upstream refuses the account's key.
+            ConnectionError: Redis holds a layout that this client does not read.
+        """
+        try:
+            async with asyncio.TaskGroup() as self._tasks:
+                self._tasks.create_task(self._serve())
+        except BaseExceptionGroup as group:
+            raise _decisive(group) from None
+        finally:
+            for stream in self._streams:
+                stream.close("the session is over")
+
+    async def _serve(self) -> None:
+        stream = await RespStream.connect(self._url, name=_NAME, options=self._options.stream)
+        self._own(stream)
+        self._commands = Commands(stream, self._url.prefix)
+        await self._learn_layout()
+        self._inbox.on_control, self._inbox.on_change = self._pubsub.on_control, self.wake
+        self._own(await self._pubsub.connect(self._url, _NAME, self._options, self._inbox.on_messages))
+        await self._follow()
+
+    def _own(self, stream: RespStream) -> asyncio.Task[None]:
+        """Close it with the session, and end the session with it."""
+        self._streams.append(stream)
+        return self._tasks.create_task(_until_closed(stream))
+
+    async def _learn_layout(self) -> None:
+        """Without one no bridge has ever been here: its defaults are assumed, and it is looked for again."""
+        layout = await self._commands.layout()
+        self._is_layout_known = layout is not None
+        if layout is not None and layout != self._layout:
+            if self._plan.scopes:
+                raise LinkClosedError("the bridge has set another partition count")
+            self._layout = layout
+
+    async def _follow(self) -> None:
+        """Bring what is read in line with what is wanted, now and after each change."""
+        while True:
+            self._wake.clear()
+            keep_logs = self._reader is not None
+            await self._apply(Plan.of(self._layout, self._wanted, account=self._account, keep_logs=keep_logs))
+            self._check_key()
+            for scope in sorted(self._plan.scopes):
+                await self._join(scope)
+            await self._run_reader()
+            if self._ready_at is None:
+                self._ready_at = self._options.clock()
+                self._tasks.create_task(self._watch())
+            await self._wake.wait()
+
+    async def _apply(self, plan: Plan) -> None:
+        old, self._plan = self._plan, plan
+        opened, closed = plan.channels - old.channels, old.channels - plan.channels
+        scopes = plan.scopes - old.scopes
+        channels = [self._open(scope, STATUS_TOPIC) for scope in scopes]
+        channels += [self._open_topic(scope, topic) for scope, topic in opened]
+        await self._pubsub.subscribe(channels)
+        await self._look(scopes)
+        await self._find_log_ends(plan.logs - old.logs)
+        await self._close(closed, old.scopes - plan.scopes)
+
+    # Opening and closing
+
+    def _open(self, scope: str, topic: str) -> str:
+        channel = self._layout.channel(scope, topic)
+        self._inbox.open_channel(channel, self._inbox.flow(scope, topic))
+        return channel
+
+    def _open_topic(self, scope: str, topic: Topic) -> str:
+        flow = self._inbox.flow(scope, str(topic))
+        if topic.kind in LATEST_FIRST:
+            flow.hold()
+            self._due.add(flow)
+        return self._open(scope, str(topic))
+
+    async def _close(self, channels: Iterable[tuple[str, Topic]], scopes: Iterable[str]) -> None:
+        named = [(self._layout.channel(scope, str(topic)), scope, topic) for scope, topic in channels]
+        named_scopes = [(self._layout.status(scope), scope) for scope in scopes]
+        await self._pubsub.unsubscribe([name for name, *_ in named] + [name for name, _ in named_scopes])
+        for name, scope, topic in named:
+            self._inbox.close_channel(name)
+            if not (topic.kind is Kind.TICKER and scope in self._plan.logs):  # else it rides on the log from now on
+                flow = self._inbox.flow(scope, str(topic))
+                self._due.discard(flow)
+                self._inbox.forget(flow)
+        for name, scope in named_scopes:
+            self._inbox.close_channel(name)
+            self._inbox.forget_scope(scope)
+
+    # Latest first
+
+    async def _join(self, scope: str) -> None:
+        """Hand out the latest values that are due, if the scope is live; else let events pass until it is."""
+        flows = [flow for flow in self._due if flow.scope == scope]
+        if not self._inbox.watch(scope).is_live:
+            for flow in flows:
+                self._inbox.release(flow)
+            return
+        for flow in flows:
+            flow.hold()
+        flows += await self._every_ticker(scope)
+        if not flows:
+            return
+        latest = await self._commands.latest(self._layout, flows)
+        # What was published before the latest value was read may still be on its way on the other connection.
+        await self._pubsub.barrier()
+        self._due.difference_update(flows)
+        for flow, envelope in zip(flows, latest, strict=True):
+            self._inbox.release(flow, envelope)
+
+    async def _every_ticker(self, scope: str) -> list[Flow]:
+        """For the wildcard: the tickers of the scope that have not begun."""
+        if scope not in self._due_scopes:
+            return []
+        self._due_scopes.discard(scope)
+        topics = await self._commands.tickers(self._layout, scope)
+        flows = [self._inbox.flow(scope, topic) for topic in topics if is_event_topic(topic)]
+        return [flow for flow in flows if not flow.has_begun and flow.held is None]
+
+    # The log
+
+    async def _find_log_ends(self, scopes: Iterable[str]) -> None:
+        """Where reading begins: after a lost connection at the last entry seen, else at the log's end."""
+        new = sorted(set(scopes) - self._cursors.keys())
+        if not new:
+            return
+        self._cursors |= await self._commands.log_ends(self._layout, new)
+        self._due_scopes.update(new)
+        # Tickers that change from channel to log: what was published before the ends were read comes first.
+        await self._pubsub.barrier()
+
+    async def _run_reader(self) -> None:
+        """Start or stop reading the logs."""
+        if self._plan.logs and self._reader is None:
+            stream = await RespStream.connect(self._url, name=_NAME, options=self._options.stream)
+            reader = LogReader(stream, self._layout, self._cursors, inbox=self._inbox, options=self._options)
+            self._reader = (self._own(stream), self._tasks.create_task(reader.run()))
+        elif self._reader is not None and not self._plan.logs:
+            for task in self._reader:
+                task.cancel()
+            self._streams.pop().close("no log is read any more")
+            self._reader = None
+            self._cursors.clear()
+
+    # Liveness
+
+    async def _watch(self) -> None:
+        """Look at scopes whose heartbeat has stopped, and for a layout that was not there."""
+        options = self._options
+        while True:
+            await options.sleep(options.watch_every_s)
+            clock = options.clock()
+            silent = [s for s in self._plan.scopes if self._inbox.watch(s).silence(clock) > options.silent_after_s]
+            await self._look(silent)
+            for scope in silent:
+                watch = self._inbox.watch(scope)
+                if watch.is_leased and watch.silence(clock) > options.replace_after_s:
+                    raise LinkClosedError(f"no heartbeat of {scope} arrives though its lease is held")
+            if not self._is_layout_known:
+                await self._learn_layout()
+
+    async def _look(self, scopes: Iterable[str]) -> None:
+        names = sorted(scopes)
+        reports = await self._commands.reports(self._layout, names)
+        now, clock = self._options.now(), self._options.clock()
+        for scope, report in zip(names, reports, strict=True):
+            self._inbox.tell(self._inbox.watch(scope).looked_at(report, now=now, clock=clock))
+
+    def _check_key(self) -> None:
+        """Market trouble is told by status; a key of one's own that upstream refuses is the program's to mend."""
+        if self._account not in self._plan.scopes:
+            return
+        watch = self._inbox.watch(self._account)
+        if watch.is_leased and watch.state is FeedState.AUTH_FAILED:
+            raise AuthenticationError("the platform refuses this API key (the bridge reports it)", code="AUTH_FAILED")
+
+
+async def _until_closed(stream: RespStream) -> None:
+    raise await stream.wait_closed()
+
+
+def _decisive(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Of faults that came together, the one that is no consequence: a closed connection may be."""
+    faults = sorted(group.exceptions, key=lambda fault: isinstance(fault, LinkClosedError))
+    return faults[0]

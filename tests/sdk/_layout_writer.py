@@ -1,0 +1,90 @@
+"""Writes envelopes as a bridge does (publish, latest key, log, seq), for tests of readers: no lease check, no batches."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import redis
+
+from agentexchange_schemas import FeedState, Layout
+from agentexchange_schemas.envelope import encode, log_id
+
+__all__ = ["LayoutWriter"]
+
+
+class LayoutWriter:
+    """One scope's writer. Sequence, epoch and received time are its own."""
+
+    def __init__(self, url: str, scope: str = "m0", *, epoch: int = 1, layout: Layout | None = None) -> None:
+        self.layout = layout or Layout()
+        self.scope = scope
+        self.epoch = epoch
+        self.client = redis.Redis.from_url(url, socket_timeout=5)
+        self.seqs: dict[str, int] = {}
+        self.received_us = int(time.time() * 1e6)
+
+    def install(self, **meta: Any) -> None:
+        fields = {"version": 1, "partitions": self.layout.partitions} | meta
+        self.client.hset(self.layout.meta, mapping=fields)
+
+    def lease(self, state: FeedState = FeedState.LIVE, *, ttl_ms: int | None = None) -> None:
+        """Hold the lease (without end unless told) and write the status hash."""
+        self.client.set(self.layout.lease(self.scope), f"worker-1/{self.epoch}", px=ttl_ms)
+        self.state(state)
+
+    def state(self, state: FeedState) -> None:
+        fields = {
+            "state": state.value,
+            "since": "2026-11-22T10:00:00.000000Z",
+            "worker": "worker-1",
+            "epoch": self.epoch,
+        }
+        self.client.hset(self.layout.status(self.scope), mapping=fields)
+
+    def release(self) -> None:
+        self.client.delete(self.layout.lease(self.scope))
+
+    def heartbeat(self, state: FeedState = FeedState.LIVE) -> None:
+        data = {"kind": "heartbeat", "state": state.value, "since": "2026-11-22T10:00:00.000000Z", "worker": "worker-1"}
+        self.state(state)
+        self._publish("status", self.envelope("status", data, seq=None))
+
+    def notice(self, data: dict[str, Any]) -> None:
+        raw = self.envelope("status", data, seq=self._next("status"))
+        self._log(raw, "status")
+        self._publish("status", raw)
+
+    def ticker(self, symbol: str, price: str, **more: Any) -> None:
+        self.event(f"ticker:{symbol}", {"symbol": symbol, "price": price, "timestamp": None} | more)
+
+    def event(self, topic: str, data: dict[str, Any], *, channel: bool = True, latest: bool = True) -> None:
+        """One event everywhere; ``channel=False`` keeps it from subscribers, as a cut connection does."""
+        raw = self.envelope(topic, data, seq=self._next(topic))
+        self._log(raw, topic)
+        if latest:
+            self.client.set(self.layout.latest(self.scope, topic), raw)
+        if channel:
+            self._publish(topic, raw)
+
+    def forming(self, topic: str, data: dict[str, Any]) -> None:
+        self._publish(topic, self.envelope(topic, data, seq=None))
+
+    def envelope(self, topic: str, data: dict[str, Any], *, seq: int | None) -> bytes:
+        self.received_us += 1
+        return encode(topic, self.epoch, seq, None, self.received_us, data)
+
+    def _next(self, topic: str) -> int:
+        self.seqs[topic] = self.seqs.get(topic, 0) + 1
+        self.client.hset(self.layout.seq(self.scope), mapping={topic: self.seqs[topic], "#id": "log-1"})
+        return self.seqs[topic]
+
+    def _log(self, raw: bytes, topic: str) -> None:
+        key = self.layout.candle_log(self.scope) if topic.startswith("candles") else self.layout.log(self.scope)
+        self.client.xadd(key, {"e": raw}, id=log_id(self.received_us))
+
+    def _publish(self, topic: str, raw: bytes) -> None:
+        self.client.publish(self.layout.channel(self.scope, topic), raw)
+
+    def close(self) -> None:
+        self.client.close()
