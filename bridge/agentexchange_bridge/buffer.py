@@ -135,14 +135,12 @@ class EventBuffer:
             taken.append(item)
         return taken
 
-    def clear(self) -> int:
-        """Forget everything, the recorded losses included; returns how many events."""
-        count = len(self)
+    def clear(self) -> None:
+        """Forget everything, the recorded losses included."""
         self._ticks.clear()
         self._kept.clear()
         self._tick_bytes = self._kept_bytes = 0
         self.losses.drain()
-        return count
 
     def _conflate(self) -> None:
         """Keep the newest tick per topic, at its place. Frees half the room at least: the cost is spread over it."""

@@ -100,14 +100,16 @@ class Narrator:
         )
 
     def _live(self, status: FeedStatus) -> list[FeedStatus]:
+        """A live state that ends a span of the session's own names its end in ``until``."""
         blind, was = self._blind, self.state
+        began = status.until or status.since
         self._blind = None
-        self._become(FeedState.LIVE, status.since, None, None)
+        self._become(FeedState.LIVE, began, None, None)
         if blind is not None:
             since, cause = blind
-            until = max(status.since, since)
+            until = max(began, since)
             return [self._told(since=since, until=until, cause=cause, message="events of this span are missing")]
-        return [] if was is FeedState.LIVE else [self._told(since=status.since)]
+        return [] if was is FeedState.LIVE else [self._told(since=began)]
 
     def _become(self, state: FeedState, since: datetime, cause: str | None, message: str | None) -> None:
         self.state, self._since, self._cause, self._message = state, since, cause, message

@@ -158,6 +158,11 @@ class Outbox:
         return len(self._again) + len(self._buffer)
 
     @property
+    def held(self) -> int:
+        """Events received and not known to be written."""
+        return sum(len(batch.items) for batch in self._flight) + self.backlog
+
+    @property
     def is_empty(self) -> bool:
         """Whether everything received was written."""
         return not (self._flight or self._again or len(self._buffer))
@@ -224,10 +229,12 @@ class Outbox:
 
     def drop(self) -> int:
         """Let go of everything: somebody else writes the scope. Returns how many events that were not yet written."""
-        held = sum(len(batch.items) for batch in self._flight) + len(self._again) + self._buffer.clear()
+        held = self.held
+        self._buffer.clear()
         self._flight.clear()
         self._again.clear()
         self._retained.clear()
+        self._epoch = 0
         self.is_open = False
         return held
 
