@@ -54,7 +54,7 @@ class Bare:
             with suppress(ConnectionClosed):
                 while True:
                     await self.socket.recv()
-        return self.socket.close_code
+        return self.socket.protocol.close_code
 
 
 class _AnyText:

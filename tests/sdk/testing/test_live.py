@@ -107,7 +107,7 @@ async def test_junk_closes_with_1000_and_no_error_frame(sandbox_exchange: Sandbo
         await client.send(junk)
         with pytest.raises(ConnectionClosedOK):
             await client.raw()
-        assert client.socket.close_code == 1000
+        assert client.socket.protocol.close_code == 1000
 
 
 async def test_symbols_are_trimmed_upper_cased_and_never_checked(sandbox_exchange: SandboxExchange) -> None:
