@@ -15,7 +15,9 @@ from agentexchange_schemas import (
     Topic,
 )
 
+from ._dispatch import HandlerStats
 from ._meta import EventMeta
+from .client import AgentExchangeWS
 from .errors import (
     AgentExchangeError,
     AuthenticationError,
@@ -27,6 +29,7 @@ from .errors import (
 
 __all__ = [
     "AgentExchangeError",
+    "AgentExchangeWS",
     "AuthenticationError",
     "Candle",
     "Cause",
@@ -35,6 +38,7 @@ __all__ = [
     "EventMeta",
     "FeedState",
     "FeedStatus",
+    "HandlerStats",
     "Kind",
     "MissingExtraError",
     "OrderUpdate",

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Handler"]
 
-_NAMES: Final = {model.__name__: model for model in (*EVENT_MODELS.values(), Event, FeedStatus, EventMeta)}
+_CLASSES: Final[tuple[type, ...]] = (*EVENT_MODELS.values(), Event, FeedStatus, EventMeta)
+_NAMES: Final[dict[str, Any]] = {named.__name__: named for named in _CLASSES}
 _POSITIONAL: Final = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
@@ -82,7 +83,7 @@ def _unwrapped(function: Callable[..., Any]) -> Any:
 
 def _is_async(function: Callable[..., Any]) -> bool:
     inner = _unwrapped(function)
-    return inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(getattr(type(inner), "__call__", None))
+    return inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(type(inner).__call__)
 
 
 def _positional(function: Callable[..., Any], name: str) -> list[inspect.Parameter]:

@@ -79,14 +79,14 @@ class RedisUrl:
         return f"{self.scheme}://{host}:{self.port}/{self.db}"
 
 
-def api_key_secret(api_key: str | SecretStr) -> SecretStr:
+def api_key_secret(api_key: str | SecretStr | None) -> SecretStr:
     """Check and wrap the key.
 
     Raises:
         ValueError: missing, too long, or with white space or other than printable ASCII.
     """
     text = api_key.get_secret_value() if isinstance(api_key, SecretStr) else api_key
-    if not isinstance(text, str) or not text.strip():
+    if text is None or not text.strip():
         raise ValueError("api_key is missing: pass the platform's key, such as 'ak_live_...'")
     if len(text) > API_KEY_MAX or not all("!" <= character <= "~" for character in text):
         raise ValueError(f"api_key is not valid: use 1 to {API_KEY_MAX} printable ASCII characters without spaces")
@@ -128,9 +128,7 @@ def redis_url(text: str) -> RedisUrl:
 
 
 def _split(base_url: str) -> SplitResult:
-    if not isinstance(base_url, str):
-        raise ValueError(f"base_url must be a string that begins with {_VALID}")  # noqa: TRY004 - one type for all
-    text = base_url.strip()
+    text = str(base_url).strip()
     if len(text) > _URL_MAX or any(character <= " " or character == "\x7f" for character in text):
         raise ValueError(f"base_url must be a URL of at most {_URL_MAX} characters without spaces")
     try:

@@ -27,7 +27,7 @@ class AuthPolicy(Enum):
 
 @dataclass(frozen=True, slots=True)
 class AuthVerdict:
-    """What a refusal means: ``final`` ends the feed, ``told`` is the state auth_failed, ``delay_s`` replaces backoff."""
+    """What a refusal means: ``final`` ends the feed, ``told`` says auth_failed, ``delay_s`` replaces the backoff."""
 
     final: bool = False
     told: bool = False
@@ -35,8 +35,11 @@ class AuthVerdict:
 
 
 class AuthJudge:
-    """Remembers whether a key has worked, across a client's connections. The platform also answers 403 while its
-    own database is away, so one refusal is no proof against a key that has worked."""
+    """Remembers whether a key has worked, across a client's connections.
+
+    The platform also answers 403 while its own database is away, so one refusal is no proof against a key that
+    has worked.
+    """
 
     def __init__(self, policy: AuthPolicy) -> None:
         self._policy = policy

@@ -2,27 +2,49 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from agentexchange._backoff import backoff
+from agentexchange._tasks import end
+from agentexchange.errors import AuthenticationError, ConnectionError  # noqa: A004 - the documented name
+from agentexchange_schemas import Cause
+
+from ._auth import AuthJudge, AuthPolicy
+from ._connect import open_connection
 from ._options import FeedOptions
+from ._session import Session
 from ._stats import FeedStats
+from ._subscriptions import Subscriptions
+from ._verdict import Outcome, SessionFault, Verdict, verdict
+from ._voice import Voice
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Coroutine, Iterable, Iterator
 
     from pydantic import SecretStr
 
     from agentexchange._urls import UpstreamUrl
-    from agentexchange_schemas import Topic
+    from agentexchange_schemas import FrameError, Topic
+    from agentexchange_schemas.upstream import Refusal
 
-    from ._auth import AuthJudge, AuthPolicy
     from ._options import FeedSink
+    from ._subscriptions import Answer
 
 __all__ = ["UpstreamFeed"]
 
+_log: Final = logging.getLogger("agentexchange.upstream")
+_MAX_JUNK_KINDS: Final = 64
+_T = TypeVar("_T")
+
 
 class UpstreamFeed:
-    """Connects, subscribes, reads, answers pings, reconnects."""
+    """Connects, subscribes, reads, answers pings, reconnects: 1 s, 2 s … 60 s, from 1 s after a healthy session.
+
+    Every method is called on the event loop's thread. ``auth`` says when a refused key is final; pass one `AuthJudge`
+    to several feeds to let them share what is known of the key. ``stats`` may be read at any time.
+    """
 
     def __init__(
         self,
@@ -37,23 +59,158 @@ class UpstreamFeed:
         self._url = url
         self._api_key = api_key
         self._sink = sink
-        self._wanted = dict.fromkeys(topics)
-        self._auth = auth
+        self._judge = AuthJudge(auth) if isinstance(auth, AuthPolicy) else auth
         self._options = options or FeedOptions()
         self.stats = FeedStats()
+        self._voice = Voice(sink.on_status, self.stats, self._options)
+        self._subscriptions = Subscriptions(topics)
+        self._session: Session | None = None
+        self._stopped = asyncio.Event()
 
     async def run(self) -> None:
-        """Return after `stop`; raise AuthenticationError or ConnectionError only when final."""
-        raise NotImplementedError
+        """Keep one session up until `stop`. Called once.
+
+        Raises:
+            AuthenticationError: the key is refused, and the policy calls that final.
+            ConnectionError: no session was ever open, and retrying cannot mend the fault.
+        """
+        self._voice.connecting()
+        delays = self._delays()
+        while not self._stopped.is_set():
+            fault = await self._until_stopped(self._one_session())
+            if fault is None:
+                return
+            if self._session is not None and self._session.is_proved:
+                delays = self._delays()
+            delay = self._judged(fault, next(delays))
+            self._session = None
+            await self._until_stopped(self._sleep(delay))
 
     def subscribe(self, topic: Topic) -> None:
-        """Want ``topic``, on the live session and on every later one."""
-        raise NotImplementedError
+        """Want ``topic``, on the live session and on every later one. Idempotent; asks again for a refused one."""
+        self._subscriptions.want(topic)
+        self._ask()
 
     def unsubscribe(self, topic: Topic) -> None:
-        """Want ``topic`` no more."""
-        raise NotImplementedError
+        """Want ``topic`` no more. Idempotent."""
+        self._subscriptions.unwant(topic)
+        self._ask()
 
     def stop(self) -> None:
-        """End a backoff wait and the session at once."""
-        raise NotImplementedError
+        """Make `run` return: ends a backoff wait at once, and the session with a clean close that has a deadline."""
+        self._stopped.set()
+
+    # What a session finds out
+
+    def heard(self) -> None:
+        """The key is good."""
+        self._judge.worked()
+
+    def flowing(self) -> None:
+        """What should flow does."""
+        self._voice.live()
+
+    def answered(self, answer: Answer) -> None:
+        """A topic was accepted or refused."""
+        if answer.refusal is None:
+            self._voice.accepted(answer.topic)
+        else:
+            self.stats.refused_topics += 1
+            self._voice.refused(answer.topic, self._masked(answer.refusal))
+
+    def refused(self, refusal: Refusal) -> None:
+        """An error that answers no request for a topic."""
+        _log.warning("upstream reports an error: %s: %s", *self._masked(refusal))
+
+    def silent(self, since: float) -> None:
+        """Ticks stopped though the connection is up."""
+        self._voice.stale(since)
+
+    def junk(self, error: FrameError) -> None:
+        """Count a junk frame, and log the first of its kind."""
+        counts = self.stats.junk
+        kind = error.kind if error.kind in counts or len(counts) < _MAX_JUNK_KINDS else "other"
+        counts[kind] = counts.get(kind, 0) + 1
+        if counts[kind] == 1:
+            _log.warning("upstream sent junk (%s), counted from now on; the first: %s", kind, self._sample(error))
+        self._sink.on_junk(error)
+
+    # One attempt
+
+    async def _one_session(self) -> Exception:
+        try:
+            connection = await open_connection(self._url, self._api_key, self._options)
+        except Exception as exc:  # noqa: BLE001 - judged by `verdict`; what that does not know is raised again
+            return exc
+        self.stats.reconnects += self.stats.sessions > 0
+        self.stats.sessions += 1
+        self._session = Session(
+            connection,
+            self._subscriptions,
+            sink=self._sink,
+            owner=self,
+            stats=self.stats,
+            options=self._options,
+        )
+        return await self._session.run()
+
+    def _judged(self, fault: Exception, delay: float) -> float:
+        """Seconds until the next attempt; raises what is final."""
+        found = verdict(fault)
+        if found is None:
+            raise fault
+        message = self._mask(found.message)
+        if found.outcome is Outcome.FINAL and self.stats.sessions == 0:
+            raise ConnectionError(f"{self._url}: {message}", code=found.code, status_code=found.status_code)
+        self._tell_loss(fault, found, message)
+        if found.outcome is Outcome.AUTH:
+            delay = self._after_refusal(found, message, delay)
+        _log.warning("%s: %s; next attempt in %.1f s", self._url, message, delay)
+        return delay
+
+    def _tell_loss(self, fault: Exception, found: Verdict, message: str) -> None:
+        if self._session is None:
+            return
+        cause = Cause.UPSTREAM_SILENT if isinstance(fault, SessionFault) else Cause.UPSTREAM_LOST
+        if found.outcome is Outcome.AUTH:
+            cause = Cause.UPSTREAM_REFUSED
+        self._voice.blind(self._session.last_heard_at, cause=cause, message=message)
+
+    def _after_refusal(self, found: Verdict, message: str, delay: float) -> float:
+        judged = self._judge.refused(self._options.clock())
+        if judged.told:
+            self._voice.auth_failed(message)
+        if judged.final:
+            raise AuthenticationError(message, code=found.code, status_code=found.status_code)
+        return delay if judged.delay_s is None else judged.delay_s
+
+    # Helpers
+
+    def _delays(self) -> Iterator[float]:
+        return backoff(random=self._options.random)
+
+    async def _sleep(self, delay: float) -> None:
+        await self._options.sleep(delay)
+
+    async def _until_stopped(self, work: Coroutine[Any, Any, _T]) -> _T | None:
+        """Run ``work``; None where `stop` came first."""
+        tasks = [asyncio.create_task(work), asyncio.create_task(self._stopped.wait())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            return None if self._stopped.is_set() else tasks[0].result()
+        finally:
+            await end(tasks)
+
+    def _ask(self) -> None:
+        if self._session is not None:
+            self._session.ask()
+
+    def _masked(self, refusal: Refusal) -> Refusal:
+        return refusal._replace(code=self._mask(refusal.code), message=self._mask(refusal.message))
+
+    def _mask(self, text: str) -> str:
+        """Upstream's words without the key, should it repeat it."""
+        return text.replace(self._api_key.get_secret_value(), "***")
+
+    def _sample(self, error: FrameError) -> str:
+        return self._mask(repr(error.sample)[2:-1])

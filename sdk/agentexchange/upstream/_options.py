@@ -40,7 +40,7 @@ class FeedOptions:
         open_timeout_s: for connecting, the TLS and WebSocket handshakes included.
         close_timeout_s: for a clean close, after which the connection is cut.
         stale_after_s: without any message for this long (or, with ``ticker:all``, any tick), the session is replaced.
-        healthy_after_s: a session whose requests are all answered is proved healthy after this long without any message.
+        healthy_after_s: a silent session whose requests are all answered is proved healthy after this long.
         compression: whether to offer permessage-deflate. It slows the platform down by a fifth.
         max_frame_bytes: a larger message ends the session.
         ssl_context: for wss; None verifies against the system's certificates.

@@ -1,0 +1,287 @@
+"""AgentExchangeWS: the client, straight to the platform or shared through Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+
+from agentexchange_schemas import Topic
+
+from ._direct import DirectTransport
+from ._dispatch import DEFAULT_MAX_QUEUE, Dispatcher
+from ._handlers import Handler
+from ._lifecycle import Lifecycle
+from ._scope import TaskScope
+from ._urls import RedisUrl, api_key_secret, parse_base_url
+from .errors import MissingExtraError, UsageError
+from .upstream import AuthJudge, AuthPolicy, FeedOptions
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from pydantic import SecretStr
+
+    from ._dispatch import HandlerStats
+    from ._shared import SharedTransport
+    from ._transport import Transport
+    from ._urls import UpstreamUrl
+
+__all__ = ["AgentExchangeWS"]
+
+_log: Final = logging.getLogger("agentexchange")
+DEFAULT_URL: Final = "ws://localhost:8000"
+
+_Function = TypeVar("_Function", bound="Callable[..., Any]")
+
+
+class AgentExchangeWS:
+    """Delivers prices, candles, order updates and portfolio snapshots to your handlers, and reconnects by itself.
+
+    A handler takes the event (a dict, or the model its parameter is annotated with) and, if it has a second
+    parameter, an `EventMeta`. Async handlers run on the event loop, sync ones on a thread of their own, each in
+    order. One that raises is logged and stops nothing; ``SystemExit`` and ``KeyboardInterrupt`` end the program as
+    they do anywhere. Handlers may be added while connected, too, and every method may be called from any thread.
+
+    Args:
+        api_key: the platform's key, ``ak_live_...``.
+        base_url: ``ws://`` or ``wss://`` (also ``http(s)://``) for the platform itself, ``redis://``, ``rediss://`` or
+            ``unix://`` for a feed shared through Redis.
+        open_timeout: seconds for opening one connection to the platform.
+        stale_after: seconds without any message after which the platform's connection is replaced.
+        compression: whether to offer compression to the platform, which slows it down.
+        ssl_context: for ``wss://``; by default certificates are verified against the system's.
+        max_queue: events that may wait for one handler before tickers and portfolios are conflated to the newest.
+
+    Raises:
+        ValueError: a missing or malformed key, a URL of another scheme, an option out of range.
+        MissingExtraError: a Redis URL, and redis is not installed.
+    """
+
+    def __init__(
+        self,
+        api_key: str | SecretStr | None = None,
+        base_url: str = DEFAULT_URL,
+        *,
+        open_timeout: float = 10.0,
+        stale_after: float = 40.0,
+        compression: bool = False,
+        ssl_context: ssl.SSLContext | None = None,
+        max_queue: int = DEFAULT_MAX_QUEUE,
+    ) -> None:
+        self._api_key = api_key_secret(api_key)
+        self._url = parse_base_url(base_url)
+        _check_positive(open_timeout=open_timeout, stale_after=stale_after, max_queue=max_queue)
+        self._options = FeedOptions(
+            open_timeout_s=open_timeout,
+            stale_after_s=stale_after,
+            compression=compression,
+            ssl_context=ssl_context,
+        )
+        self._judge = AuthJudge(AuthPolicy.STRICT)
+        self._topics: dict[Topic, None] = {}
+        self._dispatcher = Dispatcher(max_queue=max_queue)
+        self._life = Lifecycle(self._dispatcher, self._maker(self._url))
+        self._scope: TaskScope | None = None
+
+    def __repr__(self) -> str:
+        return f"<AgentExchangeWS {self._url} api_key='***' {self._life.phase.value}>"
+
+    # Handlers
+
+    def on_ticker(self, symbol: str) -> Callable[[_Function], _Function]:
+        """Decorate a handler for the prices of ``symbol``, or of every pair for ``"all"``.
+
+        The event: ``symbol``, ``price``, ``timestamp``, and what else the platform sends; model `Ticker`.
+
+        Raises:
+            ValueError: not a symbol.
+        """
+        return self._decorator(Topic.ticker(symbol))
+
+    def on_candles(self, symbol: str, interval: str, *, closed_only: bool = True) -> Callable[[_Function], _Function]:
+        """Decorate a handler for candles, when they close; with ``closed_only=False`` for forming ones, too.
+
+        The event: ``symbol``, ``interval``, ``open``, ``high``, ``low``, ``close``, ``volume``, ``open_time``; model
+        `Candle`. Intervals: 1m, 5m, 15m, 1h, 4h, 1d.
+
+        Raises:
+            ValueError: not a symbol, or not an interval.
+        """
+        return self._decorator(Topic.candles(symbol, interval), closed_only=closed_only)
+
+    def on_order_update(self) -> Callable[[_Function], _Function]:
+        """Decorate a handler for changes of your orders.
+
+        The event: ``order_id``, ``symbol``, ``side``, ``status``, ``executed_price``, ``executed_quantity``; model
+        `OrderUpdate`.
+        """
+        return self._decorator(Topic.orders())
+
+    def on_portfolio(self) -> Callable[[_Function], _Function]:
+        """Decorate a handler for portfolio snapshots.
+
+        The event: ``total_equity``, ``available_cash``, ``unrealized_pnl``, ``roi_pct``; model `Portfolio`.
+        """
+        return self._decorator(Topic.portfolio())
+
+    def on_status(self) -> Callable[[_Function], _Function]:
+        """Decorate a handler for statements about the feed itself: it gets a `FeedStatus`."""
+        return self._decorator(None)
+
+    # Subscriptions
+
+    def subscribe(self, topic: str | Topic, handler: Callable[..., Any] | None = None) -> None:
+        """Subscribe ``"ticker:SOLUSDT"``, ``"ticker:all"``, ``"candles:BTCUSDT:1m"``, ``"orders"`` or ``"portfolio"``.
+
+        With ``handler``, as its decorator would. Without, events go to the handlers that the topic has already (after
+        an `unsubscribe`), and ticks to the handlers for ``"all"``. Idempotent. Takes effect on the live connection.
+
+        Raises:
+            ValueError: not a topic.
+            TypeError: not a handler.
+        """
+        wanted = _topic(topic)
+        if handler is None:
+            self._life.apply(lambda: self._want(wanted))
+        else:
+            self._add(Handler.of(handler, wanted))
+
+    def unsubscribe(self, topic: str | Topic) -> None:
+        """End a subscription; its handlers stay, and get nothing until it is subscribed again. Idempotent.
+
+        Raises:
+            ValueError: not a topic.
+        """
+        unwanted = _topic(topic)
+        self._life.apply(lambda: self._unwant(unwanted))
+
+    def handler_stats(self) -> list[HandlerStats]:
+        """Each handler's counters: waiting, delivered, failed, conflated, dropped."""
+        return self._dispatcher.stats()
+
+    # Life
+
+    async def connect(self) -> None:
+        """Connect and deliver, reconnecting for as long as it takes, until `disconnect` or `stop`.
+
+        Cancelling it ends it cleanly. It may be called again when it has returned.
+
+        Raises:
+            AuthenticationError: the platform refuses the key.
+            ConnectionError: the connection fails in a way that retrying cannot mend.
+            UsageError: it is running already.
+        """
+        await self._life.run()
+
+    def run_forever(self) -> None:
+        """Run `connect` in the calling thread with an event loop of its own, until `stop` or Ctrl-C.
+
+        Raises:
+            AuthenticationError: as `connect` does; so do ConnectionError and UsageError.
+            UsageError: called in a thread that runs an event loop: await `connect` there.
+        """
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            pass
+        else:
+            raise UsageError("an event loop runs in this thread: await connect() there instead of run_forever()")
+        try:
+            asyncio.run(self.connect())
+        except KeyboardInterrupt:
+            return  # all is closed: the user asked for the end, not for a traceback
+
+    async def disconnect(self) -> None:
+        """End the connection, a wait between attempts included, and wait until it is closed.
+
+        What waits in the handlers' queues is dropped; a call under way has a second to return. From a handler it
+        returns at once, as the connection waits for the handler. Without a connection it does what `stop` does.
+        """
+        self._life.stop()
+        await self._life.stopped()
+
+    def stop(self) -> None:
+        """End the connection soon, without waiting for it; before the first `connect`, end that as it starts."""
+        self._life.stop()
+
+    async def __aenter__(self) -> Self:
+        """Run `connect` in a task until the block is left; its error ends the block and is raised from it."""
+        if self._scope is not None:
+            raise UsageError("this client is used in an async with block already")
+        self._scope = TaskScope(self.connect())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        scope, self._scope = self._scope, None
+        if scope is not None:
+            await scope.leave(self.stop, kind)
+
+    # Within
+
+    def _decorator(self, topic: Topic | None, *, closed_only: bool = True) -> Callable[[_Function], _Function]:
+        def register(function: _Function) -> _Function:
+            self._add(Handler.of(function, topic, closed_only=closed_only))
+            return function
+
+        return register
+
+    def _add(self, handler: Handler) -> None:
+        self._life.apply(lambda: self._added(handler))
+
+    def _added(self, handler: Handler) -> None:
+        self._dispatcher.add(handler)
+        if handler.topic is not None:
+            self._want(handler.topic)
+
+    def _want(self, topic: Topic) -> None:
+        self._topics[topic] = None
+        self._dispatcher.open(topic)
+        if not self._dispatcher.reaches(topic):
+            _log.warning("%s is subscribed, but has no handler: its events go nowhere", topic)
+        if self._life.transport is not None:
+            self._life.transport.subscribe(topic)
+
+    def _unwant(self, topic: Topic) -> None:
+        self._topics.pop(topic, None)
+        self._dispatcher.close(topic)
+        if self._life.transport is not None:
+            self._life.transport.unsubscribe(topic)
+
+    def _maker(self, url: UpstreamUrl | RedisUrl) -> Callable[[], Transport]:
+        """How to build the transport of one run."""
+        if isinstance(url, RedisUrl):
+            shared = _shared_transport()
+            return lambda: shared(url, self._api_key, dispatcher=self._dispatcher, topics=tuple(self._topics))
+        return lambda: DirectTransport(
+            url,
+            self._api_key,
+            dispatcher=self._dispatcher,
+            topics=tuple(self._topics),
+            auth=self._judge,
+            options=self._options,
+        )
+
+
+def _shared_transport() -> type[SharedTransport]:
+    try:
+        from ._shared import SharedTransport  # noqa: PLC0415 - a plain install has no redis
+    except ModuleNotFoundError as exc:
+        if exc.name is None or exc.name.partition(".")[0] not in ("redis", "hiredis"):
+            raise
+        raise MissingExtraError('a shared feed needs redis: pip install "agentexchange[redis]"') from exc
+    return SharedTransport
+
+
+def _topic(topic: str | Topic) -> Topic:
+    return topic if isinstance(topic, Topic) else Topic.parse(topic)
+
+
+def _check_positive(**options: float) -> None:
+    for name, value in options.items():
+        if not value > 0:
+            raise ValueError(f"{name} must be more than 0, not {value!r}")

@@ -1,0 +1,48 @@
+"""Opening one WebSocket connection, with a logger that cannot print the address."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+from websockets.asyncio.client import connect
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+    from websockets.asyncio.client import ClientConnection
+
+    from agentexchange._urls import UpstreamUrl
+
+    from ._options import FeedOptions
+
+__all__ = ["open_connection"]
+
+
+class _QuietLogger(logging.LoggerAdapter[logging.Logger]):
+    """Drops DEBUG and INFO whatever the levels are set to: there the library logs the request line, key included."""
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - logging's name
+        return level >= logging.WARNING and super().isEnabledFor(level)
+
+
+_logger: Final = _QuietLogger(logging.getLogger("agentexchange.upstream.websockets"))
+
+
+async def open_connection(url: UpstreamUrl, api_key: SecretStr, options: FeedOptions) -> ClientConnection:
+    """Connect and shake hands; raises what websockets raises (`_verdict` reads it)."""
+    tls: dict[str, Any] = {"ssl": options.ssl_context} if url.secure and options.ssl_context else {}
+    return await connect(
+        url.with_key(api_key),
+        compression="deflate" if options.compression else None,
+        # a proxy of the environment is for the way out of this machine
+        proxy=None if url.is_loopback else True,
+        open_timeout=options.open_timeout_s,
+        close_timeout=options.close_timeout_s,
+        # the platform's own heartbeat tells liveness: the library's would end sessions by a second rule
+        ping_interval=None,
+        max_size=options.max_frame_bytes,
+        # reading never pauses; the session takes all that a read brought before the next one is made
+        max_queue=None,
+        logger=_logger,
+        **tls,
+    )

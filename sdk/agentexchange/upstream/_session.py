@@ -1,0 +1,231 @@
+"""One session: reads every frame at once, answers pings, asks for topics, notices silence."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from agentexchange._tasks import end
+from agentexchange_schemas import FrameError
+from agentexchange_schemas.upstream import (
+    PONG,
+    Ack,
+    EventFrame,
+    Ping,
+    Refusal,
+    parse,
+    subscribe_request,
+    unsubscribe_request,
+)
+
+from ._twins import Twins
+from ._verdict import SessionFault
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from websockets.asyncio.client import ClientConnection
+
+    from ._options import FeedOptions, FeedSink
+    from ._stats import FeedStats
+    from ._subscriptions import Answer, Subscriptions
+
+__all__ = ["Session", "SessionOwner"]
+
+_SECOND_LOOK_S: Final = 0.05
+"""Before a silence is believed: after a blocked event loop, the frames of that time are still to be read."""
+
+_UNKNOWN_ACTION: Final = "UNKNOWN_ACTION"
+
+
+class SessionOwner(Protocol):
+    """Who hears what a session finds out. Every method may be called more often than once."""
+
+    def heard(self) -> None:
+        """An answer, event or heartbeat came: the key is good."""
+
+    def flowing(self) -> None:
+        """What should flow does: an event or heartbeat came, or every request is answered."""
+
+    def answered(self, answer: Answer) -> None:
+        """A topic was accepted or refused."""
+
+    def refused(self, refusal: Refusal) -> None:
+        """An error came that answers no request for a topic."""
+
+    def silent(self, since: float) -> None:
+        """Ticks stopped at ``since`` (the feed's clock) though the connection is up."""
+
+    def junk(self, error: FrameError) -> None:
+        """A frame was junk."""
+
+
+class Session:
+    """Runs one open connection until it ends."""
+
+    def __init__(
+        self,
+        connection: ClientConnection,
+        subscriptions: Subscriptions,
+        *,
+        sink: FeedSink,
+        owner: SessionOwner,
+        stats: FeedStats,
+        options: FeedOptions,
+    ) -> None:
+        self._connection = connection
+        self._subscriptions = subscriptions
+        self._sink = sink
+        self._owner = owner
+        self._stats = stats
+        self._options = options
+        self._twins = Twins()
+        self._outbox: list[str] = []
+        self._to_send = asyncio.Event()
+        self._proof = False
+        self._opened_at = self._last_tick_at = options.clock()
+
+    @property
+    def is_proved(self) -> bool:
+        """Whether it was healthy: events or heartbeats came, or all was answered and it stayed up a while."""
+        stayed = self._options.clock() - self._opened_at >= self._options.healthy_after_s
+        return self._proof or (stayed and self._subscriptions.is_answered)
+
+    @property
+    def last_heard_at(self) -> float:
+        """When the last frame came, or else when it was opened (seconds of the feed's clock)."""
+        return max(self._opened_at, self._stats.last_frame_at or self._opened_at)
+
+    async def run(self) -> Exception:
+        """Return what ended the session: a closed connection, or a `SessionFault`."""
+        self._subscriptions.begin()
+        self.ask()
+        if self._subscriptions.is_answered:
+            self._owner.flowing()
+        tasks = [self._start(self._read()), self._start(self._send()), self._start(self._watch())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            return next(fault for task in tasks if task.done() and (fault := _fault(task)))
+        finally:
+            await end(tasks)
+            await self._close()
+
+    def ask(self) -> None:
+        """Send the requests that are due."""
+        for request in self._subscriptions.requests():
+            build = subscribe_request if request.subscribe else unsubscribe_request
+            self._outbox.append(build(request.topic))
+        self._to_send.set()
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        return asyncio.get_running_loop().create_task(work)
+
+    async def _read(self) -> None:
+        """The hot path. `recv` returns without a pause while frames of the last read are left."""
+        receive, clock, on_event = self._connection.recv, self._options.clock, self._sink.on_event
+        stats, subscriptions, is_second = self._stats, self._subscriptions, self._twins.is_second
+        while True:
+            raw = await receive(decode=False)
+            stats.frames += 1
+            stats.bytes += len(raw)
+            stats.last_frame_at = now = clock()
+            try:
+                message = parse(raw)
+            except FrameError as error:
+                self._owner.junk(error)
+                continue
+            if type(message) is not EventFrame:
+                self._take(message)
+                continue
+            topic, fields = message
+            if topic[0] == "t":  # a ticker
+                self._last_tick_at = now
+                if subscriptions.doubled and topic in subscriptions.doubled and is_second(topic, fields):
+                    stats.folded_twins += 1
+                    continue
+            if not self._proof:
+                self._prove()
+            stats.events += 1
+            on_event(topic, fields)
+
+    def _take(self, message: object) -> None:
+        match message:
+            case Ping():
+                self._stats.pings += 1
+                self._prove()
+                self._pong()
+            case Ack():
+                self._last_tick_at = self._options.clock()
+                self._settle(self._subscriptions.acknowledged(message))
+            case Refusal():
+                self._refuse(message)
+
+    def _prove(self) -> None:
+        self._proof = True
+        self._owner.heard()
+        self._owner.flowing()
+
+    def _pong(self) -> None:
+        if PONG not in self._outbox:  # one is enough, and bounds the outbox against a server that does not read
+            self._outbox.append(PONG)
+            self._to_send.set()
+
+    def _refuse(self, refusal: Refusal) -> None:
+        # the documented dialect may not know our pong's second half: that is no answer to a request
+        answer = None if refusal.code == _UNKNOWN_ACTION else self._subscriptions.refused(refusal)
+        if answer is None:
+            self._owner.refused(refusal)
+        self._settle(answer)
+
+    def _settle(self, answer: Answer | None) -> None:
+        self._owner.heard()
+        if answer is not None:
+            self._owner.answered(answer)
+        self._twins.keep(self._subscriptions.doubled)
+        self.ask()
+        if self._subscriptions.is_answered:
+            self._owner.flowing()
+
+    async def _send(self) -> None:
+        while True:
+            await self._to_send.wait()
+            self._to_send.clear()
+            while self._outbox:
+                await self._connection.send(self._outbox.pop(0))
+
+    async def _watch(self) -> None:
+        """End the session by a `SessionFault` when nothing comes any more."""
+        limit = self._options.stale_after_s
+        while True:
+            await self._options.sleep(max(self._silent_since() + limit - self._options.clock(), _SECOND_LOOK_S))
+            if self._options.clock() - self._silent_since() < limit:
+                continue
+            await self._options.sleep(_SECOND_LOOK_S)
+            since = self._silent_since()
+            if self._options.clock() - since < limit:
+                continue
+            if since == self.last_heard_at:
+                raise SessionFault(f"no message for {limit:g} s")
+            self._owner.silent(since)
+            raise SessionFault(f"no tick for {limit:g} s, though every pair is subscribed")
+
+    def _silent_since(self) -> float:
+        ticks = self._last_tick_at if self._subscriptions.holds_wildcard else self.last_heard_at
+        return min(ticks, self.last_heard_at)
+
+    async def _close(self) -> None:
+        try:
+            async with asyncio.timeout(2 * self._options.close_timeout_s):
+                await self._connection.close()
+        except TimeoutError:
+            pass
+        finally:
+            self._connection.transport.abort()
+
+
+def _fault(task: asyncio.Task[None]) -> Exception | None:
+    """What ended the task; an error that must leave, leaves."""
+    exc = task.exception()
+    if exc is not None and not isinstance(exc, Exception):
+        raise exc
+    return exc
