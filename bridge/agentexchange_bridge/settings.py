@@ -18,9 +18,13 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from agentexchange._urls import RedisUrl, UpstreamUrl, redis_url, upstream_url
 from agentexchange_schemas import ALL, Topic
 
+from .batch import Retention
+from .buffer import BufferLimits
+from .config import WorkerConfig
 from .http import HttpAddress
 from .keys import KEY_VARIABLE, find_api_key
 from .logs import LogFormat, LogLevel  # noqa: TC001 - pydantic reads the annotations
+from .outbox import OutboxLimits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,6 +46,8 @@ def _topics(value: object) -> object:
     if not isinstance(texts, (list, tuple)):
         raise ValueError("must be a list of topics, such as ['ticker:all']")  # noqa: TRY004 - pydantic reports ValueErrors
     topics = [text if isinstance(text, Topic) else Topic.parse(text) for text in texts if text != ""]
+    if any(topic.is_private for topic in topics):
+        raise ValueError("orders and portfolio are not listed here: they come with the setting 'account'")
     return tuple(dict.fromkeys(topics))
 
 
@@ -117,6 +123,58 @@ class BridgeSettings(BaseSettings):
         description="name of this worker in leases; default: host, process id and a random part",
         json_schema_extra=_group("redis", metavar="NAME"),
     )
+    lease_ttl_s: float = Field(
+        default=3.0,
+        gt=2.0,
+        le=60.0,
+        description="seconds after which a dead worker's lease is free; a takeover takes this long and a little more",
+        json_schema_extra=_group("redis", metavar="S"),
+    )
+    tick_log_age_s: float = Field(
+        default=600.0,
+        ge=1.0,
+        description="seconds that ticks stay in the log",
+        json_schema_extra=_group("bounds", metavar="S"),
+    )
+    tick_log_entries: int = Field(
+        default=1_000_000,
+        ge=1000,
+        description="most ticks that stay in a partition's log",
+        json_schema_extra=_group("bounds", metavar="N"),
+    )
+    account_log_age_s: float = Field(
+        default=604_800.0,
+        ge=1.0,
+        description="seconds that orders and portfolios stay in the log",
+        json_schema_extra=_group("bounds", metavar="S"),
+    )
+    account_log_entries: int = Field(
+        default=100_000,
+        ge=1000,
+        description="most orders and portfolios that stay in the log",
+        json_schema_extra=_group("bounds", metavar="N"),
+    )
+    buffer_ticks: int = Field(
+        default=150_000,
+        ge=1000,
+        le=10_000_000,
+        description="ticks held while Redis is away, before they are conflated to the newest per topic",
+        json_schema_extra=_group("bounds", metavar="N"),
+    )
+    buffer_mib: int = Field(
+        default=56,
+        ge=1,
+        le=65_536,
+        description="memory for these ticks, MiB",
+        json_schema_extra=_group("bounds", metavar="N"),
+    )
+    drain_s: float = Field(
+        default=5.0,
+        ge=0.0,
+        le=300.0,
+        description="seconds that a stopping worker may take to write what it holds",
+        json_schema_extra=_group("operation", metavar="S"),
+    )
     http: Annotated[HttpAddress | None, NoDecode, PlainValidator(_http)] = Field(
         default=HttpAddress("127.0.0.1", 9464),
         description="where /healthz, /readyz and /metrics are served; port 0 takes a free one, 'off' none",
@@ -154,6 +212,28 @@ class BridgeSettings(BaseSettings):
         """What no log line may show."""
         return tuple(secret for secret in (self.api_key, self.redis_url.password) if secret is not None)
 
+    def worker_config(self) -> WorkerConfig:
+        """What the worker is built from."""
+        market = Retention(log_max_age_s=self.tick_log_age_s, log_max_len=self.tick_log_entries)
+        account = Retention(log_max_age_s=self.account_log_age_s, log_max_len=self.account_log_entries)
+        buffer = BufferLimits(ticks=self.buffer_ticks, tick_bytes=self.buffer_mib * 1024**2)
+        return WorkerConfig(
+            upstream_url=self.upstream_url,
+            api_key=self.key,
+            redis_url=self.redis_url,
+            topics=self.topics,
+            account=self.account,
+            prefix=self.redis_url.prefix,
+            partitions=self.partitions,
+            worker_id=self.worker_id,
+            lease_ttl_s=self.lease_ttl_s,
+            drain_s=self.drain_s,
+            exit_on_auth_failure=self.exit_on_auth_failure,
+            market_retention=market,
+            account_retention=account,
+            limits=OutboxLimits(buffer=buffer),
+        )
+
 
 def load_settings(flags: Mapping[str, Any], *, config: Path | None = None) -> BridgeSettings:
     """Read the settings; ``flags`` by field name, without those that were not given.
@@ -169,6 +249,8 @@ def load_settings(flags: Mapping[str, Any], *, config: Path | None = None) -> Br
         settings = BridgeSettings(**given)
     except ValidationError as exc:
         raise SettingsError(_explain(exc, flags, config)) from None
+    if not settings.topics and not settings.account:
+        raise SettingsError("there is nothing to do: give topics, or leave account on")
     return settings.model_copy(update={"api_key": _api_key(settings)})
 
 

@@ -63,6 +63,14 @@ def test_every_setting_is_read_from_each_source(tmp_path: Path, monkeypatch: pyt
         "http": "off",
         "log_level": "error",
         "log_format": "json",
+        "lease_ttl_s": 5.5,
+        "tick_log_age_s": 60.0,
+        "tick_log_entries": 5000,
+        "account_log_age_s": 61.0,
+        "account_log_entries": 6000,
+        "buffer_ticks": 7000,
+        "buffer_mib": 8,
+        "drain_s": 9.5,
     }
     assert set(values) == set(BridgeSettings.model_fields) - {"api_key", "api_key_file"}
     as_toml = "".join(f"{name} = {str(value).lower() if isinstance(value, bool) else repr(value)}\n"
@@ -75,6 +83,27 @@ def test_every_setting_is_read_from_each_source(tmp_path: Path, monkeypatch: pyt
     assert from_file.redis_url.prefix == "crew"
     assert [str(topic) for topic in from_file.topics] == ["ticker:BTCUSDT", "candles:ETHUSDT:1h"]
     assert from_file.http is None
+
+
+def test_the_worker_gets_what_was_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = load_settings({
+        "redis_url": "redis://h:1/2?prefix=crew", "topics": ["ticker:BTCUSDT"], "partitions": "4", "account": False,
+        "worker_id": "w", "lease_ttl_s": "4", "drain_s": "1", "tick_log_age_s": "60", "tick_log_entries": "5000",
+        "account_log_age_s": "70", "account_log_entries": "6000", "buffer_ticks": "7000", "buffer_mib": "8",
+    }).worker_config()  # fmt: skip
+    assert (config.prefix, config.partitions, config.account, config.worker_id) == ("crew", 4, False, "w")
+    assert [str(topic) for topic in config.topics] == ["ticker:BTCUSDT"]
+    assert (config.lease_ttl_s, config.drain_s) == (4.0, 1.0)
+    assert (config.market_retention.log_max_age_s, config.market_retention.log_max_len) == (60.0, 5000)
+    assert (config.account_retention.log_max_age_s, config.account_retention.log_max_len) == (70.0, 6000)
+    assert (config.limits.buffer.ticks, config.limits.buffer.tick_bytes) == (7000, 8 * 1024**2)
+    assert config.api_key.get_secret_value() == KEY
+
+
+@pytest.mark.parametrize("flags", [{"topics": ["orders"]}, {"topics": [], "account": False}])
+def test_what_makes_no_sense_for_a_worker_is_refused(flags: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError, match="account"):
+        load_settings(flags)
 
 
 def test_empty_variables_count_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,7 +146,7 @@ def test_a_wrong_variable_and_a_wrong_key_in_the_file_are_named(
     [
         ('redis-url = "redis://x"', "unknown setting 'redis-url': did you mean 'redis_url'"),
         ('upstreamurl = "ws://x"', "did you mean 'upstream_url'"),
-        ("zzz = 1", "unknown setting 'zzz': use account, api_key_file, "),
+        ("zzz = 1", "unknown setting 'zzz': use account, account_log_age_s, "),
         ('api_key = "ak"', "api_key does not belong there: set AGENTEXCHANGE_API_KEY, or api_key_file"),
         ("topics = 3", r"topics: must be a list of topics"),
         ("= 1", "is not TOML"),
@@ -154,7 +183,11 @@ def test_a_key_file_named_in_the_file_yields_to_the_environment(
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "No such file"), ("", "key: api_key is missing"), ("two words", "printable ASCII characters without spaces")],
+    [
+        (None, "No such file"),
+        ("", "key: api_key is missing"),
+        ("two words", "printable ASCII characters without spaces"),
+    ],
 )
 def test_a_key_file_that_holds_no_key(tmp_path: Path, content: str | None, message: str) -> None:
     path = tmp_path / "key"

@@ -1,0 +1,139 @@
+"""Prometheus metrics: read from the worker's plain numbers at the time of a scrape, so the hot path pays nothing.
+
+Only what is measured once per batch (size, write time, lag) is observed as it happens. The registry is the worker's
+own, not the process-wide one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.registry import Collector
+
+from agentexchange_schemas import FeedState
+
+from .http import Page
+from .lease import LeaseState
+from .stats import RedisState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from prometheus_client.core import Metric
+
+    from agentexchange_schemas import Kind
+
+    from .stats import BatchWritten, ScopeStats, WorkerStats
+
+__all__ = ["BatchMetrics", "WorkerCollector", "metrics_page"]
+
+PREFIX: Final = "agentexchange_bridge_"
+_EVENTS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 400)
+_SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0)
+
+_SCOPE_COUNTERS: Final[dict[str, tuple[str, Callable[[ScopeStats], int]]]] = {
+    "written": ("Events acknowledged by Redis, notices included", lambda scope: scope.written),
+    "notices": ("Notices among the written events", lambda scope: scope.notices),
+    "resent": ("Events written again because Redis had forgotten them", lambda scope: scope.resent),
+    "redis_failures": ("Failed connections to Redis and refused requests", lambda scope: scope.redis_failures),
+    "takeovers": ("Leases taken", lambda scope: scope.takeovers),
+}
+_SCOPE_GAUGES: Final[dict[str, tuple[str, Callable[[ScopeStats], float]]]] = {
+    "lease_held": ("1 while this worker holds the scope's lease", lambda scope: scope.lease is LeaseState.HELD),
+    "redis_ready": ("1 while Redis answers and takes writes", lambda scope: scope.redis is RedisState.READY),
+    "epoch": ("Fencing number of the newest lease", lambda scope: scope.epoch),
+    "waiting_bytes": ("Memory of the events that wait to be written", lambda scope: scope.waiting_bytes),
+    "last_lag_seconds": ("Lag of the last batch, from received to written", lambda scope: scope.last_lag_s),
+}
+
+
+class WorkerCollector(Collector):
+    """Shows a worker's numbers as they are at the time of the scrape."""
+
+    def __init__(self, stats: WorkerStats) -> None:
+        self._stats = stats
+
+    def collect(self) -> Iterable[Metric]:
+        """Every metric that is read from the stats."""
+        stats = self._stats
+        yield _by_label("received", "Events from upstream", "kind", stats.received)
+        yield _by_label("unowned", "Events for a scope this worker does not hold", "kind", stats.unowned)
+        yield _by_label("junk", "Frames from upstream that were junk", "kind", stats.junk)
+        yield _plain("oversized", "Events too large to be written", stats.oversized)
+        yield _plain("upstream_sessions", "Upstream sessions opened", stats.sessions)
+        yield _plain("upstream_reconnects", "Upstream sessions opened after the first", stats.reconnects)
+        state = GaugeMetricFamily(f"{PREFIX}upstream_state", "1 for the state of the feed", labels=["state"])
+        for name in FeedState:
+            state.add_metric([name], stats.upstream_state is name)
+        yield state
+        yield from _of_scopes(tuple(stats.scopes.values()))
+
+
+def _of_scopes(scopes: tuple[ScopeStats, ...]) -> Iterable[Metric]:
+    for name, (text, count) in _SCOPE_COUNTERS.items():
+        counter = CounterMetricFamily(f"{PREFIX}{name}", text, labels=["scope"])
+        for scope in scopes:
+            counter.add_metric([scope.scope], count(scope))
+        yield counter
+    for name, (text, value) in _SCOPE_GAUGES.items():
+        gauge = GaugeMetricFamily(f"{PREFIX}{name}", text, labels=["scope"])
+        for scope in scopes:
+            gauge.add_metric([scope.scope], value(scope))
+        yield gauge
+    lost = CounterMetricFamily(f"{PREFIX}lost", "Events that were received and not written", labels=["scope", "reason"])
+    waiting = GaugeMetricFamily(f"{PREFIX}waiting_events", "Events that wait to be written", labels=["scope", "queue"])
+    for scope in scopes:
+        for reason in ("conflated", "dropped", "discarded"):
+            lost.add_metric([scope.scope, reason], getattr(scope, reason))
+        waiting.add_metric([scope.scope, "ticks"], scope.waiting_ticks)
+        waiting.add_metric([scope.scope, "kept"], scope.waiting_kept)
+    yield lost
+    yield waiting
+
+
+def _by_label(name: str, text: str, label: str, counts: Mapping[Kind, int] | Mapping[str, int]) -> Metric:
+    counter = CounterMetricFamily(f"{PREFIX}{name}", text, labels=[label])
+    for value, count in counts.items():
+        counter.add_metric([str(value)], count)
+    return counter
+
+
+def _plain(name: str, text: str, count: int) -> Metric:
+    return CounterMetricFamily(f"{PREFIX}{name}", text, value=count)
+
+
+class BatchMetrics:
+    """Histograms over written batches; give `observe` to the worker."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._histograms = (
+            _histogram(registry, "batch_events", "Events per batch", _EVENTS),
+            _histogram(registry, "write_seconds", "From sending a batch to Redis's answer", _SECONDS),
+            _histogram(registry, "lag_seconds", "From receiving a batch's oldest event to the answer", _SECONDS),
+        )
+        self._by_scope: dict[str, tuple[Callable[[float], None], ...]] = {}
+
+    def observe(self, batch: BatchWritten) -> None:
+        """Count one batch."""
+        events, write, lag = self._by_scope.get(batch.scope) or self._add(batch.scope)
+        events(batch.events)
+        write(batch.write_s)
+        lag(batch.lag_s)
+
+    def _add(self, scope: str) -> tuple[Callable[[float], None], ...]:
+        # looking a label up costs more than counting
+        self._by_scope[scope] = observers = tuple(histogram.labels(scope).observe for histogram in self._histograms)
+        return observers
+
+
+def _histogram(registry: CollectorRegistry, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
+    return Histogram(f"{PREFIX}{name}", text, ["scope"], buckets=buckets, registry=registry)
+
+
+def metrics_page(registry: CollectorRegistry) -> Callable[[], Page]:
+    """The page ``/metrics``, with the process's CPU and memory where the system tells them."""
+    ProcessCollector(registry=registry)
+    return lambda: Page(generate_latest(registry), content_type=CONTENT_TYPE_PLAIN_0_0_4)

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
+
+from agentexchange_bridge.lease import LeaseState
+from agentexchange_bridge.metrics import PREFIX, BatchMetrics, WorkerCollector, metrics_page
+from agentexchange_bridge.stats import BatchWritten, RedisState, ScopeStats, WorkerStats
+from agentexchange_schemas import FeedState, Kind
+
+
+def scrape(registry: CollectorRegistry) -> dict[tuple[str, ...], float]:
+    """Name without prefix, scope and other label's value -> value."""
+    text = metrics_page(registry)().body.decode()
+    return {
+        (sample.name.removeprefix(PREFIX), *(sample.labels[name] for name in sorted(sample.labels, reverse=True))): (
+            sample.value
+        )
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_numbers_are_read_at_the_time_of_the_scrape() -> None:
+    stats = WorkerStats()
+    stats.scopes["m0"] = scope = ScopeStats("m0")
+    registry = CollectorRegistry()
+    registry.register(WorkerCollector(stats))
+    page = metrics_page(registry)
+    assert f'{PREFIX}written_total{{scope="m0"}} 0.0' in page().body.decode()
+    scope.written, stats.received[Kind.TICKER], stats.junk["not_json"] = 41, 42, 43
+    text = page().body.decode()
+    assert f'{PREFIX}written_total{{scope="m0"}} 41.0' in text
+    assert f'{PREFIX}received_total{{kind="ticker"}} 42.0' in text
+    assert f'{PREFIX}junk_total{{kind="not_json"}} 43.0' in text
+
+
+def test_every_number_of_the_stats_has_a_metric() -> None:
+    scope = ScopeStats(
+        "m0", written=1, notices=2, conflated=4, dropped=5, discarded=6, resent=7, redis_failures=8, takeovers=9,
+        last_lag_s=0.5, waiting_ticks=11, waiting_kept=12, waiting_bytes=13, epoch=14,
+        lease=LeaseState.HELD, redis=RedisState.READY,
+    )  # fmt: skip
+    stats = WorkerStats(oversized=21, sessions=22, reconnects=23, upstream_state=FeedState.STALE, scopes={"m0": scope})
+    stats.unowned[Kind.ORDERS] = 24
+    registry = CollectorRegistry()
+    registry.register(WorkerCollector(stats))
+    found = scrape(registry)
+    expected = {
+        ("written_total", "m0"): 1, ("notices_total", "m0"): 2, ("lost_total", "m0", "conflated"): 4,
+        ("lost_total", "m0", "dropped"): 5, ("lost_total", "m0", "discarded"): 6, ("resent_total", "m0"): 7,
+        ("redis_failures_total", "m0"): 8, ("takeovers_total", "m0"): 9, ("last_lag_seconds", "m0"): 0.5,
+        ("waiting_events", "m0", "ticks"): 11, ("waiting_events", "m0", "kept"): 12, ("waiting_bytes", "m0"): 13,
+        ("epoch", "m0"): 14, ("lease_held", "m0"): 1, ("redis_ready", "m0"): 1, ("oversized_total",): 21,
+        ("upstream_sessions_total",): 22, ("upstream_reconnects_total",): 23, ("unowned_total", "orders"): 24,
+        ("upstream_state", "stale"): 1, ("upstream_state", "live"): 0,
+    }  # fmt: skip
+    assert {key: found[key] for key in expected} == expected
+
+
+def test_batches_are_counted_in_histograms_per_scope() -> None:
+    registry = CollectorRegistry()
+    metrics = BatchMetrics(registry)
+    for events in (1, 150):
+        metrics.observe(BatchWritten(scope="m0", events=events, write_s=0.002, lag_s=0.02))
+    metrics.observe(BatchWritten(scope="m1", events=3, write_s=9, lag_s=60))
+    found = scrape(registry)
+    assert found["batch_events_count", "m0"] == 2
+    assert found["batch_events_sum", "m0"] == 151
+    assert (found["batch_events_bucket", "m0", "100.0"], found["batch_events_bucket", "m0", "200.0"]) == (1, 2)
+    assert (found["write_seconds_bucket", "m0", "0.001"], found["write_seconds_bucket", "m0", "0.0025"]) == (0, 2)
+    assert (found["lag_seconds_bucket", "m1", "30.0"], found["lag_seconds_bucket", "m1", "+Inf"]) == (0, 1)
