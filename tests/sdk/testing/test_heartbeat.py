@@ -23,43 +23,53 @@ async def test_pings_come_at_the_interval_in_the_exact_form(sandbox_exchange: Sa
             await sandbox_exchange.control.wait_for_pongs(number + 1)
 
 
+def deadlines(exchange: SandboxExchange) -> list[bool]:
+    """Whether each connection, oldest first, still owes an answer."""
+    return [session._deadline is not None for session in exchange._hub.sessions.values()]
+
+
 @pytest.mark.parametrize(
     "pong", [{"action": "pong"}, {"type": "pong", "action": "pong"}, {"action": "pong", "id": 3, "symbol": 4}]
 )
-@pytest.mark.sandbox_exchange(pong_timeout=SOON)
-async def test_a_valid_pong_keeps_the_connection(sandbox_exchange: SandboxExchange, pong: dict[str, object]) -> None:
+async def test_a_valid_pong_is_an_answer_for_its_connection_alone(
+    sandbox_exchange: SandboxExchange, pong: dict[str, object]
+) -> None:
     control = sandbox_exchange.control
-    async with bare(sandbox_exchange.url) as client, bare(sandbox_exchange.url) as witness:
+    async with bare(sandbox_exchange.url) as client, bare(sandbox_exchange.url):
         await control.wait_for_connections(2)
         control.ping()
         assert await client.next() == {"type": "ping"}
+        assert deadlines(sandbox_exchange) == [True, True]
         await client.send(pong)
         await control.wait_for_pongs(1)
-        assert await witness.close_code() == 1000  # its deadline was later than the other's
+        assert deadlines(sandbox_exchange) == [False, True]
+        assert [info.pongs for info in control.connections] == [1, 0]
         await client.proves_silent()
-        assert [info.pongs for info in control.connections] == [1]
 
 
-@pytest.mark.sandbox_exchange(pong_timeout=SOON)
-async def test_the_page_s_pong_alone_is_an_unknown_action_and_closes_later(
-    sandbox_exchange: SandboxExchange,
-) -> None:
+async def test_nothing_else_is_an_answer(sandbox_exchange: SandboxExchange) -> None:
     async with bare(sandbox_exchange.url) as client:
         await sandbox_exchange.control.wait_for_connections(1)
         sandbox_exchange.control.ping()
         assert await client.next() == {"type": "ping"}
-        assert await client.ask({"type": "pong"}) == error("UNKNOWN_ACTION")
-        assert await client.close_code() == 1000
+        assert await client.ask({"type": "pong"}) == error("UNKNOWN_ACTION")  # the page's own form
+        assert (await client.subscribe("orders"))["type"] == "subscribed"
+        assert deadlines(sandbox_exchange) == [True]
         assert sandbox_exchange.control.pongs == 0
 
 
 @pytest.mark.sandbox_exchange(pong_timeout=SOON)
-async def test_other_messages_are_no_answer(sandbox_exchange: SandboxExchange) -> None:
+async def test_without_an_answer_the_connection_is_closed_with_1000(sandbox_exchange: SandboxExchange) -> None:
     async with bare(sandbox_exchange.url) as client:
         await sandbox_exchange.control.wait_for_connections(1)
         sandbox_exchange.control.ping()
         assert await client.next() == {"type": "ping"}
-        assert (await client.subscribe("orders"))["type"] == "subscribed"
+        assert await client.close_code() == 1000
+
+
+@pytest.mark.sandbox_exchange(pong_timeout=SOON, heartbeat_interval=SOON / 5)
+async def test_later_pings_do_not_put_the_deadline_off(sandbox_exchange: SandboxExchange) -> None:
+    async with bare(sandbox_exchange.url) as client:
         assert await client.close_code() == 1000
 
 
