@@ -58,7 +58,7 @@ class Handler:
         if not callable(function):
             raise TypeError(f"a handler must be a function, not {type(function).__name__}: write @ws.on_...() above it")
         name = _name(function)
-        parameters = _positional(function, name)
+        parameters = _positional(function, name, most=1 if topic is None else 2)
         return cls(
             function=function,
             topic=topic,
@@ -86,7 +86,7 @@ def _is_async(function: Callable[..., Any]) -> bool:
     return inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(type(inner).__call__)
 
 
-def _positional(function: Callable[..., Any], name: str) -> list[inspect.Parameter]:
+def _positional(function: Callable[..., Any], name: str, *, most: int) -> list[inspect.Parameter]:
     """Its positional parameters; empty where it takes ``*args`` only, or is a builtin that does not tell."""
     try:
         parameters = list(inspect.signature(function).parameters.values())
@@ -96,7 +96,7 @@ def _positional(function: Callable[..., Any], name: str) -> list[inspect.Paramet
     required = [parameter for parameter in positional if parameter.default is parameter.empty]
     takes_any = any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in parameters)
     keywords = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
-    if keywords or len(required) > 2 or not (positional or takes_any):  # noqa: PLR2004 - data and meta
+    if keywords or len(required) > most or not (positional or takes_any):
         raise TypeError(
             f"handler {name} must take the event as its one positional argument, or the event and its metadata: "
             f"def {name.rpartition('.')[2]}(data) or (data, meta)"

@@ -23,7 +23,7 @@ __all__ = ["Runner"]
 
 _log: Final = logging.getLogger("agentexchange.handlers")
 _SLICE_EVENTS: Final = 64  # events between two looks at the clock, and the most a thread takes at once
-_SLICE_S: Final = 0.005  # of loop time for one handler before others run
+_SLICE_S: Final = 0.01  # of loop time for one handler before others run
 _LOGGED_FAILURES: Final = 10  # of one handler that are logged each; later ones at most once a second
 _LOG_EVERY_S: Final = 1.0
 

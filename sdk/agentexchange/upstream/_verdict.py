@@ -58,11 +58,9 @@ def verdict(exc: Exception) -> Verdict | None:  # noqa: C901, PLR0911 - a table
         case InvalidStatus():
             return _status(exc.response.status_code)
         case ssl.SSLCertVerificationError():
-            return Verdict(Outcome.FINAL, f"the server's certificate is not trusted: {exc.verify_message}")
+            return Verdict(Outcome.FINAL, f"the server's certificate is not trusted: {_words(exc, 'verify_message')}")
         case ssl.SSLError():
-            return Verdict(
-                Outcome.FINAL, f"no TLS there: {exc.reason or 'handshake failed'}; check wss:// and the port"
-            )
+            return Verdict(Outcome.FINAL, f"no TLS there: {_words(exc, 'reason')}; check wss:// and the port")
         case InvalidProxy():
             return Verdict(Outcome.FINAL, "the proxy in the environment is not valid")
         case ProxyError():
@@ -80,6 +78,11 @@ def verdict(exc: Exception) -> Verdict | None:  # noqa: C901, PLR0911 - a table
         case OSError():
             return Verdict(Outcome.RETRY, exc.strerror or str(exc) or type(exc).__name__)
     return None
+
+
+def _words(exc: ssl.SSLError, attribute: str) -> str:
+    """OpenSSL's words, which only errors that it made have."""
+    return str(getattr(exc, attribute, None) or "the handshake failed")
 
 
 def _closed(exc: ConnectionClosed) -> Verdict:
