@@ -67,6 +67,20 @@ async def test_without_an_answer_the_connection_is_closed_with_1000(sandbox_exch
         assert await client.close_code() == 1000
 
 
+@pytest.mark.sandbox_exchange(pong_timeout=0.5)
+async def test_one_answer_settles_all_pings_before_it(sandbox_exchange: SandboxExchange) -> None:
+    control = sandbox_exchange.control
+    async with bare(sandbox_exchange.url) as client, bare(sandbox_exchange.url) as witness:
+        await control.wait_for_connections(2)
+        control.ping()
+        control.ping()
+        await client.send({"action": "pong"})
+        await control.wait_for_pongs(1)
+        assert await witness.close_code() == 1000  # both had the same deadlines
+        assert [await client.next(), await client.next()] == [{"type": "ping"}] * 2
+        await client.proves_silent()
+
+
 @pytest.mark.sandbox_exchange(pong_timeout=SOON, heartbeat_interval=SOON / 5)
 async def test_later_pings_do_not_put_the_deadline_off(sandbox_exchange: SandboxExchange) -> None:
     async with bare(sandbox_exchange.url) as client:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -76,6 +77,13 @@ def test_prices_stay_near_and_move() -> None:
         seen.setdefault(symbol, set()).add(price)
         assert abs(Decimal(price) / start[symbol] - 1) < Decimal("0.5")
     assert len(seen["BTCUSDT"]) > 1000
+
+
+def test_the_walk_has_no_drift() -> None:
+    prices = [Decimal(price) for symbol, price, *_ in ticks(50_000) if symbol == "BTCUSDT"]
+    ups = sum(later > earlier for earlier, later in pairwise(prices))
+    downs = sum(later < earlier for earlier, later in pairwise(prices))
+    assert 0.47 < ups / (ups + downs) < 0.53
 
 
 def test_few_pairs_make_most_ticks_and_every_pair_ticks() -> None:
