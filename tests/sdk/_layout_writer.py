@@ -1,4 +1,4 @@
-"""Writes envelopes as a bridge does (publish, latest key, log, seq), for tests of readers: no lease check, no batches."""
+"""Writes envelopes as a bridge does (publish, latest key, log, seq), for tests of readers."""
 
 from __future__ import annotations
 

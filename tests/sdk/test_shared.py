@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from pydantic import SecretStr
+from tests.sdk._layout_writer import LayoutWriter
+from tests.sdk._recorder import Recorder
 
 from agentexchange import _shared
 from agentexchange._shared_options import SharedOptions
@@ -15,11 +17,9 @@ from agentexchange._urls import redis_url
 from agentexchange.errors import AuthenticationError
 from agentexchange.errors import ConnectionError as FinalConnectionError
 from agentexchange_schemas import Cause, FeedState, FeedStatus, Layout, Topic, account_scope
-from tests.sdk._layout_writer import LayoutWriter
-from tests.sdk._recorder import Recorder
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from tests._servers import RedisServer
 
@@ -65,6 +65,13 @@ class Client:
             self.transport.stop()
             async with asyncio.timeout(5):
                 await task
+
+
+async def _eventually(condition: Callable[[], bool]) -> None:
+    """Wait for something that only the server can tell."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - no event of ours tells it
+            await asyncio.sleep(0.002)
 
 
 async def _no_wait(delay_s: float) -> None:
@@ -348,8 +355,7 @@ async def test_topics_come_and_go_at_run_time(writer: LayoutWriter, redis_server
         client.transport.subscribe(Topic.ticker("ETHUSDT"))
         await got.until(lambda got: bool(got.events))
         client.transport.unsubscribe(Topic.ticker("ETHUSDT"))
-        while len(writer.client.pubsub_channels()) > 2:
-            await asyncio.sleep(0)
+        await _eventually(lambda: len(writer.client.pubsub_channels()) == 2)
         writer.ticker("ETHUSDT", "2")
         writer.ticker("ETHUSDT", "3")
         client.transport.subscribe(Topic.ticker("ETHUSDT"))
@@ -381,8 +387,7 @@ async def test_the_wildcard_alone_comes_and_goes(writer: LayoutWriter, redis_ser
         writer.ticker("BTCUSDT", "1")
         await got.until(lambda got: got.prices == ["1"])
         client.transport.unsubscribe(Topic.ticker("all"))
-        while len(writer.client.client_list()) > 3:
-            await asyncio.sleep(0)
+        await _eventually(lambda: len(writer.client.client_list()) == 3)
         writer.ticker("BTCUSDT", "2")
         client.transport.subscribe(Topic.ticker("all"))
         await got.until(lambda got: "2" in got.prices)
@@ -446,5 +451,4 @@ async def test_a_cancelled_run_leaves_nothing_open(writer: LayoutWriter, redis_s
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    while len(writer.client.client_list()) > 1:
-        await asyncio.sleep(0)
+    await _eventually(lambda: len(writer.client.client_list()) == 1)
