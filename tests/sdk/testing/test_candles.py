@@ -6,7 +6,6 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.sdk.testing._bare import bare
 
 from agentexchange.testing import JournalEntry, SandboxExchange
 from agentexchange.testing._candles import CandleBook
@@ -14,6 +13,7 @@ from agentexchange.testing._dialect import INTERVAL_MINUTES
 from agentexchange.testing._frames import timestamp
 from agentexchange.testing._market import Market
 from agentexchange.testing._pairs import make_pairs
+from tests.sdk.testing._bare import bare
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -9,10 +9,10 @@ import signal
 import sys
 
 import pytest
-from tests.sdk.testing._bare import bare
 
 from agentexchange.testing import SandboxExchange
 from agentexchange.testing._command import add_arguments, run
+from tests.sdk.testing._bare import bare
 
 PROGRAM = (
     "import argparse, sys; from agentexchange.testing._command import add_arguments, run;"

@@ -8,9 +8,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.sdk.testing._bare import KEY, bare
 
 from agentexchange.testing import JournalEntry, SandboxExchange
+from tests.sdk.testing._bare import KEY, bare
 
 if TYPE_CHECKING:
     from agentexchange.testing import SandboxControl

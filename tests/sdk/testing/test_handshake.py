@@ -7,9 +7,10 @@ import logging
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.sdk.testing._bare import KEY, bare
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
+
+from tests.sdk.testing._bare import KEY, bare
 
 if TYPE_CHECKING:
     from agentexchange.testing import SandboxExchange

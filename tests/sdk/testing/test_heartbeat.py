@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+
 from tests.sdk.testing._bare import bare, error
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.sdk.testing._bare import bare, error
 from websockets.exceptions import ConnectionClosedOK
+
+from tests.sdk.testing._bare import bare, error
 
 if TYPE_CHECKING:
     from agentexchange.testing import SandboxExchange

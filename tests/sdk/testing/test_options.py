@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.sdk.testing._bare import bare
 
 import agentexchange.testing
 from agentexchange.testing import SandboxExchange, SandboxThread
+from tests.sdk.testing._bare import bare
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+
 from tests.sdk.testing._bare import Bare, bare
 
 if TYPE_CHECKING:
