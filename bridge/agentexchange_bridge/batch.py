@@ -114,7 +114,7 @@ class BatchEncoder:
         pack, last_seq = self._pack, seqs.get
         last: dict[bool, str] = {}
         for received_us, flag, topic, name, upstream_ms, packed in items:
-            entry_id = f"{received_us // 1000}-{received_us % 1000}"
+            entry_id = f"{received_us // 1000}-{received_us % 1000}"  # log_id(), inlined
             if flag == FORMING:
                 seq = None
             else:

@@ -24,6 +24,7 @@ MAX_LOSS_TOPICS: Final = 1024
 """Topics whose losses are told apart; more are summed."""
 
 _MIB: Final = 1024 * 1024
+_SWEEP: Final = 64  # ticks taken before their size is looked at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,21 +119,17 @@ class EventBuffer:
             self._lose(oldest, Cause.DROPPED)
 
     def take(self, max_events: int, max_bytes: int) -> list[Item]:
-        """Remove and return the oldest events: at most ``max_events``, and no more once ``max_bytes`` are passed."""
+        """Remove and return the oldest events: at most ``max_events``, and few more once ``max_bytes`` are passed."""
         taken: list[Item] = []
         ticks, kept = self._ticks, self._kept
         size = 0
-        while len(taken) < max_events and size < max_bytes:
+        while len(taken) < max_events and size < max_bytes and (ticks or kept):
             if kept and not (ticks and ticks[0][0] < kept[0][0]):
-                item = kept.popleft()
-                self._kept_bytes -= len(item[5]) + ITEM_OVERHEAD_BYTES
-            elif ticks:
-                item = ticks.popleft()
-                self._tick_bytes -= len(item[5]) + ITEM_OVERHEAD_BYTES
+                size += self._move(kept, taken, 1)
             else:
-                break
-            size += len(item[5])
-            taken.append(item)
+                # ticks alone go in one sweep: their sizes are much alike, and the bound is about
+                room = max_events - len(taken)
+                size += self._move(ticks, taken, 1 if kept else min(room, len(ticks), _SWEEP))
         return taken
 
     def clear(self) -> None:
@@ -141,6 +138,18 @@ class EventBuffer:
         self._kept.clear()
         self._tick_bytes = self._kept_bytes = 0
         self.losses.drain()
+
+    def _move(self, queue: deque[Item], taken: list[Item], count: int) -> int:
+        """Move the oldest ``count`` events; returns what their packed fields weigh."""
+        pop = queue.popleft
+        moved = [pop() for _ in range(count)]
+        taken += moved
+        size = sum([len(item[5]) for item in moved])
+        if queue is self._ticks:
+            self._tick_bytes -= size + count * ITEM_OVERHEAD_BYTES
+        else:
+            self._kept_bytes -= size + count * ITEM_OVERHEAD_BYTES
+        return size
 
     def _conflate(self) -> None:
         """Keep the newest tick per topic, at its place. Frees half the room at least: the cost is spread over it."""

@@ -260,12 +260,11 @@ class ScopeWriter:
             heartbeat=self._heartbeat(),
             status=self._status(),
         )
-        answer = _text(_checked(await stream.send(call)))
+        _checked(await stream.send(call))
         self._lease.renewed(asked_at)
         self._observe()
-        if answer.startswith("UNSTORED"):
-            raise ReplyError(answer.partition(" ")[2])
-        self._succeeded()
+        if self.outbox.is_empty:
+            self._succeeded()
 
     async def _release(self, stream: RespStream) -> None:
         _checked(await stream.send(release_call(self._layout, self.scope, self._lease)))
@@ -284,7 +283,8 @@ class ScopeWriter:
         self.stats.takeovers += not result.continuing
         self.stats.discarded += result.dropped
         self.stats.resent += result.resent
-        self._tell_outage()
+        if not result.continuing:
+            self._lost_us = None
         self._observe()
         self._log.info(
             "lease acquired",
@@ -315,6 +315,8 @@ class ScopeWriter:
             raise _BehindError(answer.partition(" ")[2])
         now = self._options.clock()
         self.outbox.applied(batch, now)
+        if self.stats.redis is not RedisState.READY:
+            self._succeeded()
         stats = self.stats
         stats.batches += 1
         stats.written += len(batch.items)
@@ -325,7 +327,7 @@ class ScopeWriter:
         self._on_batch(BatchWritten(self.scope, len(batch.items), now - sent_at, lag_s))
 
     def _tell_outage(self) -> None:
-        if self._lost_us is not None and self.outbox.is_open:
+        if self._lost_us is not None:
             now_us = self._options.wall()
             message = "Redis was away or refused to write; events waited"
             self.outbox.notices(
@@ -345,8 +347,9 @@ class ScopeWriter:
         self._lease.doubted()
 
     def _succeeded(self) -> None:
-        """Answers alone prove nothing: a server that is out of memory answers too."""
+        """Redis does what it is asked. An answer alone is no proof: one that is out of memory renews leases too."""
         self.stats.redis = RedisState.READY
+        self._tell_outage()
         if self._is_failing:
             self._is_failing = False
             self._delays = self._new_delays()

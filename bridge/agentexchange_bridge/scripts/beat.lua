@@ -8,9 +8,9 @@
 --       5... status fields: field, value, ...
 -- Result, a status reply:
 --       OK
---       UNSTORED <error>  renewed and told, but Redis refused to store the status (out of memory)
 --       FENCED <holder>   the lease is not the caller's; nothing was done
--- Errors: what Redis itself refuses (MISCONF, READONLY). Nothing is written then.
+-- Errors: WRONGTYPE when the status is not a hash (the lease is renewed all the same); what Redis itself refuses
+--       (MISCONF, READONLY): nothing is written then.
 
 local LEASE, STATUS = KEYS[1], KEYS[2]
 local OWNER, TTL_MS, PUBLISH, HEARTBEAT = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
@@ -20,11 +20,9 @@ if holder ~= OWNER then
     return redis.status_reply('FENCED ' .. (holder or ''))
 end
 
--- Allowed even when Redis is out of memory: the owner stays the owner while it waits for room.
+-- The renewal comes first: it is allowed even when Redis is out of memory, and what a script writes after its first
+-- write is. So the owner stays the owner, and says how it is, while it waits for room.
 redis.call('PEXPIRE', LEASE, TTL_MS)
-local stored = redis.pcall('HSET', STATUS, unpack(ARGV, 5))
+redis.call('HSET', STATUS, unpack(ARGV, 5))
 redis.call(PUBLISH, STATUS, HEARTBEAT)
-if type(stored) == 'table' and stored.err then
-    return redis.status_reply('UNSTORED ' .. stored.err)
-end
 return redis.status_reply('OK')

@@ -1,0 +1,467 @@
+"""One scope's writer on a real server, and what happens to it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.bridge._kit import (
+    ACCOUNT,
+    LAYOUT,
+    BufferLimits,
+    candle,
+    make_writer,
+    order,
+    read_log,
+    ticker,
+    until,
+)
+
+from agentexchange._urls import redis_url
+from agentexchange.redis import RespStream
+from agentexchange_bridge.lease import LeaseState
+from agentexchange_bridge.stats import RedisState
+from agentexchange_schemas import Cause, FeedState, FeedStatus
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests._servers import RedisServer
+
+    from agentexchange_bridge.writer import ScopeWriter
+    from agentexchange_schemas.envelope import Envelope
+
+pytestmark = pytest.mark.server
+
+
+class Running:
+    """Writers of one test, each with its task; all ended with it."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+
+    def start(self, writer: ScopeWriter) -> asyncio.Task[None]:
+        task = self._tasks[id(writer)] = asyncio.create_task(writer.run())
+        return task
+
+    async def stop(self, writer: ScopeWriter) -> None:
+        writer.stop(time.time_ns() // 1000)
+        await asyncio.wait_for(self._tasks[id(writer)], 10)
+
+    async def end(self) -> None:
+        for task in self._tasks.values():
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+@pytest.fixture
+async def running() -> AsyncIterator[Running]:
+    tasks = Running()
+    yield tasks
+    await tasks.end()
+
+
+@contextlib.asynccontextmanager
+async def connected(server: RedisServer) -> AsyncIterator[RespStream]:
+    stream = await RespStream.connect(redis_url(server.url))
+    yield stream
+    stream.close()
+
+
+async def log_of(server: RedisServer, scope: str = "m0", *, candles: bool = False) -> list[tuple[str, Envelope]]:
+    async with connected(server) as redis:
+        return await read_log(redis, LAYOUT.candle_log(scope) if candles else LAYOUT.log(scope))
+
+
+def live() -> FeedStatus:
+    return FeedStatus(state=FeedState.LIVE, since=datetime.now(UTC))
+
+
+def notices(entries: list[tuple[str, Envelope]], cause: Cause | None = None) -> list[FeedStatus]:
+    told = [FeedStatus.from_fields(event.data) for _, event in entries if event.topic == "status"]
+    return [status for status in told if cause is None or status.cause == cause]
+
+
+def assert_whole(entries: list[tuple[str, Envelope]]) -> None:
+    """Ids from r and rising, epochs never falling, and every topic's seqs without a hole."""
+    seqs: dict[str, int] = {}
+    for (entry_id, event), (_, before) in zip(entries, [entries[0], *entries], strict=False):
+        assert entry_id == f"{event.received_us // 1000}-{event.received_us % 1000}"
+        assert event.received_us >= before.received_us
+        assert event.epoch >= before.epoch
+        assert event.seq == seqs.get(event.topic, 0) + 1, event
+        seqs[event.topic] = event.seq
+
+
+async def test_events_are_written_at_once_and_gathered_while_a_write_is_under_way(redis_server, running):
+    sizes: list[int] = []
+    writer = make_writer(redis_server.url, on_batch=lambda batch: sizes.append(batch.events))
+    running.start(writer)
+    await until(lambda: writer.outbox.is_open)
+    writer.tick(*ticker("FIRST"))
+    await until(lambda: writer.outbox.is_empty)
+    for _ in range(1000):
+        writer.tick(*ticker())
+    await until(lambda: writer.outbox.is_empty)
+    entries = await log_of(redis_server)
+    assert len(entries) == 1001
+    assert_whole(entries)
+    assert sizes[0] == 1
+    assert sizes[1:] == [400, 400, 200]
+    assert writer.stats.written == 1001
+    await running.stop(writer)
+
+
+async def test_the_status_says_who_serves_what_and_how_far_it_is(redis_server, running):
+    writer = make_writer(redis_server.url)
+    running.start(writer)
+    await until(lambda: writer.outbox.is_open)
+    writer.status(live())
+    writer.tick(*ticker())
+    writer.candle(*candle(closed=True))
+    await until(lambda: writer.outbox.is_empty)
+    async with connected(redis_server) as redis:
+
+        async def status() -> dict[str, str]:
+            flat = [part.decode() for part in await redis.command("HGETALL", LAYOUT.status("m0"))]
+            return dict(zip(flat[::2], flat[1::2], strict=True))
+
+        async with asyncio.timeout(5):
+            while (told := await status()).get("log_id") != writer.outbox.log_ids[0]:
+                await asyncio.sleep(0.01)
+        assert (told["state"], told["worker"], told["candle_log_id"]) == ("live", "w1", writer.outbox.log_ids[1])
+        assert int(told["epoch"]) == writer.stats.epoch
+        assert int(told["last_event"]) == writer.outbox.last_event_us
+        assert int(told["settled"]) >= writer.outbox.last_event_us
+    await running.stop(writer)
+
+
+async def test_a_second_writer_stands_by_and_takes_over_at_once_when_the_first_gives_up(redis_server, running):
+    first, second = make_writer(redis_server.url), make_writer(redis_server.url, worker="w2")
+    running.start(first)
+    await until(lambda: first.outbox.is_open)
+    first.status(live())
+    running.start(second)
+    first.tick(*ticker())
+    await until(lambda: second.stats.redis is RedisState.READY)
+    assert not second.is_owner
+    before = time.monotonic()
+    await running.stop(first)
+    await until(lambda: second.outbox.is_open)
+    assert time.monotonic() - before < 1.0
+    second.status(live())
+    second.tick(*ticker())
+    await running.stop(second)
+    entries = await log_of(redis_server)
+    assert_whole(entries)
+    assert second.stats.epoch > first.stats.epoch
+    ticks = [event for _, event in entries if event.topic != "status"]
+    assert [(event.seq, event.epoch) for event in ticks] == [(1, first.stats.epoch), (2, second.stats.epoch)]
+    begin, end = notices(entries, Cause.TAKEOVER)
+    (down,) = [status for status in notices(entries, Cause.SHUTDOWN) if status.since == begin.since]
+    assert (begin.state, end.state, end.since) == (FeedState.BLIND, FeedState.LIVE, down.since)
+    assert end.until is not None
+
+
+async def test_a_dead_owners_scope_is_free_after_its_time_to_live(redis_server, running):
+    first, second = make_writer(redis_server.url, ttl_s=0.3), make_writer(redis_server.url, worker="w2")
+    task = running.start(first)
+    await until(lambda: first.outbox.is_open)
+    first.status(live())
+    first.tick(*ticker())
+    await until(lambda: first.outbox.is_empty)
+    task.cancel()
+    running.start(second)
+    await until(lambda: second.outbox.is_open)
+    second.status(live())
+    second.tick(*ticker())
+    await running.stop(second)
+    entries = await log_of(redis_server)
+    assert_whole(entries)
+    assert len(notices(entries, Cause.TAKEOVER)) == 2
+
+
+async def test_a_fenced_writer_drops_what_it_holds_and_stands_by_again(redis_server, running):
+    owned: list[bool] = []
+    writer = make_writer(redis_server.url, on_owner=lambda _scope, is_ours: owned.append(is_ours))
+    running.start(writer)
+    await until(lambda: writer.outbox.is_open)
+    async with connected(redis_server) as redis:
+        await redis.command("SET", LAYOUT.lease("m0"), f"w2/{writer.stats.epoch + 1}", "PX", 60_000)
+        await redis.command("SET", LAYOUT.epoch("m0"), writer.stats.epoch + 1)
+        writer.tick(*ticker())
+        await until(lambda: not writer.is_owner)
+        assert not writer.outbox.is_open
+        assert writer.stats.discarded >= 1
+        assert await redis.command("EXISTS", LAYOUT.log("m0")) == 0
+        await redis.command("DEL", LAYOUT.lease("m0"))
+        await until(lambda: writer.is_owner)
+    assert owned == [True, False, True]
+    await running.stop(writer)
+
+
+async def test_a_writer_whose_process_slept_asks_before_it_writes(redis_server, running):
+    """After SIGSTOP the first thing it sees is its own clock: the lease is in doubt, and nothing is sent under it."""
+    asleep = [0.0]
+    writer = make_writer(redis_server.url, clock=lambda: time.monotonic() + asleep[0])
+    running.start(writer)
+    await until(lambda: writer.outbox.is_open)
+    writer.tick(*ticker())
+    await until(lambda: writer.outbox.is_empty)
+    epoch = writer.stats.epoch
+    async with connected(redis_server) as redis:
+        await redis.command("SET", LAYOUT.lease("m0"), f"w2/{epoch + 1}", "PX", 60_000)
+        asleep[0] = 60.0
+        assert writer._lease.state(writer._options.clock()) is LeaseState.DOUBTFUL
+        writer.tick(*ticker())
+        await until(lambda: not writer.is_owner)
+        assert await redis.command("XLEN", LAYOUT.log("m0")) == 1
+
+
+async def test_an_expired_lease_that_nobody_took_is_taken_again_and_nothing_is_lost(redis_server, running):
+    writer = make_writer(redis_server.url)
+    running.start(writer)
+    await until(lambda: writer.outbox.is_open)
+    epoch = writer.stats.epoch
+    async with connected(redis_server) as redis:
+        await redis.command("DEL", LAYOUT.lease("m0"))
+    for _ in range(10):
+        writer.tick(*ticker())
+    await until(lambda: writer.stats.epoch > epoch and writer.outbox.is_empty)
+    entries = await log_of(redis_server)
+    assert_whole(entries)
+    assert len([event for _, event in entries if event.topic != "status"]) == 10
+    assert notices(entries, Cause.TAKEOVER) == []
+    await running.stop(writer)
+
+
+async def test_a_lost_answer_writes_nothing_twice(redis_server, running):
+    """The connection is cut when the batch was sent and its answer not read: it was applied, and is recognised."""
+    writer = make_writer(redis_server.url)
+    streams: list[RespStream] = []
+    connect = writer._connect
+
+    async def remembered() -> RespStream:
+        streams.append(await connect())
+        return streams[-1]
+
+    writer._connect = remembered
+    running.start(writer)
+    await until(lambda: writer.outbox.is_open and writer.outbox.is_empty)
+    async with connected(redis_server) as redis:
+        for number in range(20):
+            writer.tick(*ticker(price=str(number)))
+            seen = number + 1
+            cut, streams[-1]._match = streams[-1], lambda _replies: None
+            async with asyncio.timeout(5):
+                # notices of the outages are in the log too
+                while len([1 for _, e in await read_log(redis, LAYOUT.log("m0")) if e.topic != "status"]) < seen:
+                    await asyncio.sleep(0.001)
+            cut.close("the test cuts it")
+            await until(lambda: writer.outbox.is_empty and streams[-1] is not cut)
+    entries = await log_of(redis_server)
+    assert_whole(entries)
+    assert [event.data["price"] for _, event in entries if event.topic != "status"] == [str(n) for n in range(20)]
+    await running.stop(writer)
+
+
+async def test_redis_killed_under_load_costs_no_order_and_no_order_of_them(make_redis, running):
+    server = await asyncio.to_thread(make_redis, appendonly=True)
+    writer = make_writer(server.url, ACCOUNT)
+    running.start(writer)
+    await until(lambda: writer.outbox.is_open)
+    sent = 0
+
+    def send(count: int) -> None:
+        nonlocal sent
+        for _ in range(count):
+            writer.order(*order(str(sent), "filled" if sent % 3 == 0 else "pending"))
+            sent += 1
+
+    for _ in range(3):
+        for _ in range(50):
+            send(20)
+            await asyncio.sleep(0.001)
+        await asyncio.to_thread(server.kill)
+        send(500)
+        await until(lambda: writer.stats.redis is not RedisState.READY)
+        send(500)
+        await asyncio.to_thread(server.start)
+        send(100)
+        await until(lambda: writer.stats.redis is RedisState.READY and writer.outbox.is_empty)
+    await running.stop(writer)
+    entries = await log_of(server, ACCOUNT)
+    assert_whole(entries)
+    assert [event.data["order_id"] for _, event in entries if event.topic == "orders"] == [str(n) for n in range(sent)]
+    assert len(notices(entries, Cause.REDIS_LOST)) == 3
+    assert writer.stats.dropped == 0
+
+
+async def test_a_restarted_server_without_persistence_gets_what_is_still_known(redis_server, running):
+    writer = make_writer(redis_server.url, ACCOUNT)
+    running.start(writer)
+    await until(lambda: writer.outbox.is_open)
+    for number in range(10):
+        writer.order(*order(str(number)))
+    await until(lambda: writer.outbox.is_empty)
+    epoch = writer.stats.epoch
+    await asyncio.to_thread(redis_server.restart)
+    writer.order(*order("10"))
+    await until(lambda: writer.stats.resent == 10 and writer.outbox.is_empty)
+    entries = await log_of(redis_server, ACCOUNT)
+    assert_whole(entries)
+    assert [event.data["order_id"] for _, event in entries if event.topic == "orders"] == [str(n) for n in range(11)]
+    assert all(event.epoch > epoch for _, event in entries)
+    assert notices(entries, Cause.LOG_REPLACED)
+    await running.stop(writer)
+
+
+async def test_a_wiped_server_gets_a_new_log_and_work_goes_on(redis_server, running):
+    writer = make_writer(redis_server.url)
+    running.start(writer)
+    await until(lambda: writer.outbox.is_open)
+    writer.tick(*ticker())
+    await until(lambda: writer.outbox.is_empty)
+    async with connected(redis_server) as redis:
+        before = await redis.command("HGET", LAYOUT.seq("m0"), "#id")
+        await redis.command("FLUSHALL")
+        writer.tick(*ticker("NEW"))
+        await until(lambda: writer.outbox.is_empty)
+        assert await redis.command("HGET", LAYOUT.seq("m0"), "#id") not in (None, before)
+    (told,) = notices(entries := await log_of(redis_server), Cause.LOG_REPLACED)
+    assert told.count == 1
+    assert_whole(entries)
+    await running.stop(writer)
+
+
+async def test_out_of_memory_is_redis_away_and_ends_by_itself(redis_server, running):
+    writer = make_writer(redis_server.url, limits={"buffer": BufferLimits(ticks=100)})
+    running.start(writer)
+    await until(lambda: writer.outbox.is_open)
+    async with connected(redis_server) as redis:
+        await redis.command("CONFIG", "SET", "maxmemory-policy", "noeviction", "maxmemory", "1mb")
+        for number in range(1000):
+            writer.tick(*ticker(f"S{number % 10}", price=str(number)))
+        writer.candle(*candle(closed=True))
+        await until(lambda: writer.stats.redis_failures >= 3)
+        assert writer.stats.redis is not RedisState.READY
+        assert await redis.command("EXISTS", LAYOUT.log("m0"), LAYOUT.candle_log("m0")) == 0
+        assert await redis.command("GET", LAYOUT.lease("m0")) == writer._lease.owner.encode(), "it stays the owner"
+        await redis.command("CONFIG", "SET", "maxmemory", "0")
+    await until(lambda: writer.outbox.is_empty and not writer.outbox.buffer.losses)
+    entries = await log_of(redis_server)
+    assert_whole(entries)
+    newest = {event.topic: event.data["price"] for _, event in entries if event.topic != "status"}
+    assert newest == {f"ticker:S{n}": str(990 + n) for n in range(10)}
+    conflated = sum(status.count or 0 for status in notices(entries, Cause.CONFLATED))
+    assert conflated == 1000 - len([1 for _, event in entries if event.topic != "status"]) > 0
+    assert len(notices(entries, Cause.REDIS_LOST)) == 1
+    assert len(await log_of(redis_server, candles=True)) == 1
+    await running.stop(writer)
+
+
+async def test_a_log_with_foreign_entries_ahead_of_the_clock_is_moved_above(redis_server, running):
+    writer = make_writer(redis_server.url)
+    running.start(writer)
+    await until(lambda: writer.outbox.is_open)
+    ahead_ms = time.time_ns() // 1_000_000 + 3_600_000
+    async with connected(redis_server) as redis:
+        await redis.command("XADD", LAYOUT.log("m0"), f"{ahead_ms}-5000", "x", "y")
+        writer.tick(*ticker())
+        await until(lambda: writer.outbox.is_empty)
+        entries = await redis.command("XRANGE", LAYOUT.log("m0"), "-", "+")
+    assert [entry_id for entry_id, _ in entries[1:]][0] == f"{ahead_ms + 1}-0".encode()
+    await running.stop(writer)
+
+
+async def test_a_wrong_type_in_the_way_is_waited_for(redis_server, running):
+    writer = make_writer(redis_server.url)
+    running.start(writer)
+    await until(lambda: writer.outbox.is_open)
+    async with connected(redis_server) as redis:
+        await redis.command("SET", LAYOUT.log("m0"), "in the way")
+        writer.tick(*ticker())
+        await until(lambda: writer.stats.redis_failures >= 2)
+        assert await redis.command("HGET", LAYOUT.seq("m0"), "#batch") is None
+        await redis.command("DEL", LAYOUT.log("m0"))
+    await until(lambda: writer.outbox.is_empty)
+    assert_whole(await log_of(redis_server))
+    await running.stop(writer)
+
+
+async def test_redis_that_is_not_there_yet_is_waited_for(make_redis, running):
+    server = await asyncio.to_thread(make_redis)
+    await asyncio.to_thread(server.kill)
+    writer = make_writer(server.url)
+    running.start(writer)
+    await until(lambda: writer.stats.redis_failures >= 3)
+    assert not writer.is_ready
+    await asyncio.to_thread(server.start)
+    await until(lambda: writer.outbox.is_open and writer.is_ready)
+    await running.stop(writer)
+
+
+async def test_stop_ends_a_writer_that_stands_by_and_one_that_owns(redis_server, running):
+    first, second = make_writer(redis_server.url), make_writer(redis_server.url, worker="w2")
+    running.start(first)
+    await until(lambda: first.outbox.is_open)
+    running.start(second)
+    await until(lambda: second.is_ready)
+    await running.stop(second)
+    for _ in range(2000):
+        first.tick(*ticker())
+    await running.stop(first)
+    entries = await log_of(redis_server)
+    assert len(entries) == 2001, "all is written before the lease is given back"
+    assert notices(entries)[-1].cause == Cause.SHUTDOWN
+
+
+async def test_scripts_that_the_server_forgot_are_loaded_again(redis_server, running):
+    writer = make_writer(redis_server.url)
+    running.start(writer)
+    await until(lambda: writer.outbox.is_open)
+    async with connected(redis_server) as redis:
+        await redis.command("SCRIPT", "FLUSH")
+    writer.tick(*ticker())
+    await until(lambda: writer.outbox.is_empty)
+    assert_whole(await log_of(redis_server))
+    await running.stop(writer)
+
+
+async def test_a_cancelled_writer_leaves_at_every_await(redis_server):
+    for wait in (0.0, 0.001, 0.005, 0.02, 0.05):
+        writer = make_writer(redis_server.url, worker=f"w{wait}", ttl_s=0.2)
+        task = asyncio.create_task(writer.run())
+        await asyncio.sleep(wait)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+async def test_two_rivals_never_write_the_same_seq(redis_server, running):
+    """Two writers fight for a scope whose lease an operator keeps deleting; the log stays whole."""
+    writers = [make_writer(redis_server.url, worker=f"w{n}", ttl_s=0.3) for n in range(2)]
+    for writer in writers:
+        running.start(writer)
+
+    async def feed(writer: Any) -> None:
+        for _ in range(300):
+            if writer.outbox.is_open:
+                writer.tick(*ticker())
+            await asyncio.sleep(0.002)
+
+    async with connected(redis_server) as redis:
+        tasks = [asyncio.create_task(feed(writer)) for writer in writers]
+        while not all(task.done() for task in tasks):
+            await redis.command("DEL", LAYOUT.lease("m0"))
+            await asyncio.sleep(0.02)
+    for writer in writers:
+        await running.stop(writer)
+    entries = await log_of(redis_server)
+    assert_whole(entries)
+    assert len({event.epoch for _, event in entries}) > 3
