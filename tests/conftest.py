@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "every_server: runs against each installed Redis-compatible server")
+    config.addinivalue_line("markers", "debian_redis: needs Debian's Redis (the embedded Valkey has no TLS)")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -36,6 +37,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     wanted = metafunc.config.getoption("--redis-servers")
     every = wanted == "all" or metafunc.definition.get_closest_marker("every_server") is not None
     kinds = installed if every else [wanted]
+    if metafunc.definition.get_closest_marker("debian_redis") is not None:
+        kinds = ["redis"]
     metafunc.parametrize("redis_kind", kinds, scope="session")
 
 
