@@ -1,0 +1,96 @@
+"""The public API as a type checker sees it. Checked by mypy --strict, never run."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any, assert_type
+
+from agentexchange import (
+    AgentExchangeError,
+    AgentExchangeWS,
+    AuthenticationError,
+    Candle,
+    ConnectionError,  # noqa: A004 - the documented name
+    EventMeta,
+    FeedState,
+    FeedStatus,
+    HandlerStats,
+    OrderUpdate,
+    Portfolio,
+    Ticker,
+    Topic,
+)
+
+ws = AgentExchangeWS(api_key="ak_live_...", base_url="ws://localhost:8000")
+AgentExchangeWS("ak_live_...", "redis://localhost", max_queue=100)
+AgentExchangeWS(
+    "ak_live_...",
+    "wss://example.com",
+    open_timeout=5,
+    stale_after=60.0,
+    compression=True,
+    ssl_context=ssl.create_default_context(),
+)
+
+
+@ws.on_ticker("BTCUSDT")
+async def on_dict(data: dict[str, Any]) -> None:
+    assert_type(data["price"], Any)
+
+
+@ws.on_ticker("all")
+@ws.on_ticker("ETHUSDT")
+def on_model(tick: Ticker) -> None:
+    assert_type(tick.price, str)
+
+
+@ws.on_candles("BTCUSDT", "1m", closed_only=False)
+async def on_candle(candle: Candle, meta: EventMeta) -> None:
+    assert_type(meta.topic, str)
+    assert_type(candle.open, str)
+
+
+@ws.on_order_update()
+async def on_order(order: OrderUpdate) -> None:
+    assert_type(order.is_final, bool)
+
+
+@ws.on_portfolio()
+def on_portfolio(portfolio: Portfolio) -> None:
+    assert_type(portfolio.roi_pct, str | None)
+
+
+@ws.on_status()
+def on_status(status: FeedStatus) -> None:
+    assert_type(status.state, FeedState)
+
+
+class Crew:
+    def __init__(self, client: AgentExchangeWS) -> None:
+        client.on_ticker("BTCUSDT")(self.on_tick)
+
+    async def on_tick(self, tick: Ticker) -> None: ...
+
+
+async def main() -> None:
+    await on_dict({})  # decorators keep the function's type
+    on_model(Ticker(symbol="BTCUSDT", price="1"))
+    ws.subscribe("ticker:SOLUSDT")
+    ws.subscribe(Topic.ticker("SOLUSDT"), on_model)
+    ws.unsubscribe("ticker:SOLUSDT")
+    async with ws as entered:
+        assert_type(entered, AgentExchangeWS)
+    try:
+        await ws.connect()
+    except (AuthenticationError, ConnectionError) as exc:
+        error: AgentExchangeError = exc
+        assert_type(error.code, str | int | None)
+        assert_type(error.status_code, int | None)
+        assert_type(error.message, str)
+    await ws.disconnect()
+    ws.stop()
+    assert_type(ws.handler_stats(), list[HandlerStats])
+
+
+def sync_main() -> None:
+    ws.run_forever()
