@@ -196,7 +196,7 @@ async def test_every_service_starts_gets_healthy_works_and_ends(installation: In
 async def until_ready(page: HttpAddress) -> str:
     """The role that a worker's readiness page names, once it is ready."""
     async with asyncio.timeout(20):
-        while not (answer := await http_get(page, "/readyz")).startswith("HTTP/1.1 200"):
+        while not (answer := await http_get(page, "/readyz")).startswith("HTTP/1.1 200"):  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.02)
     role: str = json.loads(answer.partition("\r\n\r\n")[2])["role"]
     return role

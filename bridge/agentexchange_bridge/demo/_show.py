@@ -52,8 +52,9 @@ class DemoOptions:
 
 
 async def run_demo(options: DemoOptions, view: View, stop: asyncio.Event) -> list[Check]:
-    """Show it until the time is up or ``stop`` is set, and return what the comparison found (nothing, if stopped early).
+    """Show it until the time is up or ``stop`` is set, and return what the comparison found.
 
+    Where ``stop`` was set before all was up, nothing is shown and nothing compared.
     Everything that was started is ended when this returns or raises.
 
     Raises:
@@ -78,7 +79,7 @@ async def _watch(stage: Stage, options: DemoOptions, view: View, stop: asyncio.E
     while (elapsed := time.monotonic() - began) < options.seconds and not stop.is_set():
         _check_alive(stage)
         sessions = await _upstream_sessions(stage) or sessions
-        reports = dict(stage.reports)
+        reports = {role: stage.reports[role] for role in stage.consumers if role in stage.reports}
         pids = {role: process.pid for role, process in stage.consumers.items()}
         if reports:
             view.update(Figures(elapsed, sessions, reports, rates.of(reports), pids))
