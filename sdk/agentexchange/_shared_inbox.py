@@ -222,17 +222,24 @@ class Inbox:
 
     def _on_hole(self, flow: Flow, envelope: Envelope) -> None:
         assert envelope.seq is not None  # noqa: S101 - only what has a seq is ordered
-        first, last = flow.seq + 1, envelope.seq - 1
-        self._on_gap(flow, envelope, Cause.DROPPED, range(first, last + 1))
+        count = envelope.seq - flow.seq - 1
+        self.counts["missing"] += count
+        self._on_gap(
+            flow,
+            envelope,
+            cause=Cause.DROPPED,
+            first_missing=flow.seq + 1,
+            last_missing=envelope.seq - 1,
+            count=count,
+            message=f"{flow.topic}: {count} events are missing",
+        )
 
     def _on_replaced(self, flow: Flow, envelope: Envelope) -> None:
         """How many are missing cannot be known: the new log counts anew."""
-        self._on_gap(flow, envelope, Cause.LOG_REPLACED, None)
+        self._on_gap(flow, envelope, cause=Cause.LOG_REPLACED, message=f"{flow.topic}: the log was replaced by another")
 
-    def _on_gap(self, flow: Flow, envelope: Envelope, cause: Cause, missing: range | None) -> None:
+    def _on_gap(self, flow: Flow, envelope: Envelope, **what: Any) -> None:
         self.counts["gaps"] += 1
-        self.counts["missing"] += len(missing or ())
-        text = f"{len(missing)} events are missing" if missing else "the log was replaced by another"
         self.tell(
             FeedStatus(
                 scope=flow.scope,
@@ -240,11 +247,7 @@ class Inbox:
                 state=self.watch(flow.scope).state or FeedState.CONNECTING,
                 since=utc_of(flow.received_us),
                 until=utc_of(envelope.received_us),
-                cause=cause,
-                first_missing=missing[0] if missing else None,
-                last_missing=missing[-1] if missing else None,
-                count=len(missing) if missing else None,
-                message=f"{flow.topic}: {text}",
+                **what,
             )
         )
 

@@ -63,7 +63,7 @@ class ScopeWatch:
             EnvelopeError: it is malformed.
         """
         self.is_leased, self._last_sign = True, clock
-        if data.get("state") == self.state:  # the ordinary beat: no model is built for it
+        if self.state is not None and data.get("state") == self.state:  # the ordinary beat: no model is built for it
             return None
         return self._take(status_of(self.scope, data), now)
 

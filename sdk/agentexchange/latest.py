@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncLatestReader", "Latest", "LatestReader"]
 
-_NAME = "agentexchange-latest"
 M = TypeVar("M", bound=Event)
 
 
@@ -49,7 +48,7 @@ class LatestReader:
         self, url: str, api_key: str | SecretStr | None = None, *, prefix: str | None = None, timeout: float = 2.0
     ) -> None:
         self._questions = Questions(url, api_key, prefix)
-        self._client = sync_client(self._questions.url, name=_NAME, timeout_s=timeout)
+        self._client = sync_client(self._questions.url, timeout_s=timeout)
 
     def __repr__(self) -> str:
         return f"<LatestReader {self._questions.url}>"
@@ -111,7 +110,7 @@ class AsyncLatestReader:
         self, url: str, api_key: str | SecretStr | None = None, *, prefix: str | None = None, timeout: float = 2.0
     ) -> None:
         self._questions = Questions(url, api_key, prefix)
-        self._client = async_client(self._questions.url, name=_NAME, timeout_s=timeout)
+        self._client = async_client(self._questions.url, timeout_s=timeout)
 
     def __repr__(self) -> str:
         return f"<AsyncLatestReader {self._questions.url}>"

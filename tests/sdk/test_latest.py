@@ -256,6 +256,20 @@ async def test_nothing_stays_open_after_close(writer: LayoutWriter, redis_server
             await asyncio.sleep(0.002)
 
 
+@pytest.mark.parametrize(("user", "code"), [("nobody:pw", "WRONGPASS"), ("weak:pw", "NOPERM"), ("", "NOAUTH")], ids=str)
+async def test_a_refused_login_or_command_says_which(
+    make_redis: Callable[..., RedisServer], user: str, code: str
+) -> None:
+    server = make_redis(options={"requirepass": "s3cret", "user weak": "on >pw +ping"})
+    url = f"redis://{user}@127.0.0.1:{server.port}"
+    with LatestReader(url) as reader, pytest.raises(PublicConnectionError, match=code) as caught:
+        reader.ticker("BTCUSDT")
+    async with AsyncLatestReader(url) as async_reader:
+        with pytest.raises(PublicConnectionError, match=code):
+            await async_reader.ticker("BTCUSDT")
+    assert caught.value.code == code
+
+
 def test_no_secret_shows() -> None:
     reader = LatestReader("redis://crew:s3cret@127.0.0.1:1/0", KEY, timeout=0.2)
     with pytest.raises(PublicConnectionError) as caught, reader:

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from pydantic import SecretStr
-from tests.sdk._layout_writer import LayoutWriter
-from tests.sdk._recorder import Recorder
 
 from agentexchange import _shared
 from agentexchange._shared_options import SharedOptions
 from agentexchange._urls import redis_url
 from agentexchange.errors import AuthenticationError
 from agentexchange.errors import ConnectionError as FinalConnectionError
+from agentexchange.latest import LatestReader
 from agentexchange_schemas import Cause, FeedState, FeedStatus, Layout, Topic, account_scope
+from tests.sdk._layout_writer import LayoutWriter
+from tests.sdk._recorder import Recorder
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.server
 KEY = "ak_live_shared_test"
+CREW_READS = ("+ping", "+hgetall", "+hkeys", "+exists", "+mget", "+xrevrange", "+xread", "+time", "+smembers")
+CREW_COMMANDS = (*CREW_READS, "+subscribe", "+unsubscribe")
 
 
 @pytest.fixture
@@ -452,3 +455,40 @@ async def test_a_cancelled_run_leaves_nothing_open(writer: LayoutWriter, redis_s
     with pytest.raises(asyncio.CancelledError):
         await task
     await _eventually(lambda: len(writer.client.client_list()) == 1)
+
+
+async def test_a_crews_rules_are_enough(make_redis: Callable[..., RedisServer]) -> None:
+    """The commands and keys that docs/shared.md lists, and no more."""
+    scope = account_scope(KEY)
+    rules = ["on", ">pw", "resetchannels", "&ax:{m*}:*", f"&ax:{{{scope}}}:*", "%R~ax:meta", "%R~ax:{m*}:*"]
+    rules += [f"%R~ax:{{{scope}}}:*", "-@all", *CREW_COMMANDS]
+    server = make_redis(options={"user crew": " ".join(rules)})
+    url = f"redis://crew:pw@127.0.0.1:{server.port}"
+    with (
+        contextlib.closing(LayoutWriter(server.url)) as writer,
+        contextlib.closing(LayoutWriter(server.url, scope)) as account,
+    ):
+        writer.install()
+        writer.lease()
+        account.lease()
+        writer.ticker("BTCUSDT", "1")
+        account.event("portfolio", {"total_equity": "1"})
+        async with (
+            Client(url, "ticker:all", "orders", "portfolio").running() as got,
+            Client(url, "ticker:BTCUSDT").running() as single,
+        ):
+            await got.until(lambda got: len(got.events) == 2)
+            await single.until(lambda got: len(got.events) == 1)
+            writer.ticker("BTCUSDT", "2")
+            await got.until(lambda got: len(got.events) == 3)
+            await single.until(lambda got: len(got.events) == 2)
+        with LatestReader(url, KEY) as reader:
+            assert reader.portfolio() is not None
+            assert reader.open_orders() == {}
+
+
+async def test_another_accounts_channel_is_refused_in_words(make_redis: Callable[..., RedisServer]) -> None:
+    server = make_redis(options={"user crew": "on >pw ~* +@all resetchannels &ax:{m*}:*"})
+    url = f"redis://crew:pw@127.0.0.1:{server.port}"
+    with pytest.raises(FinalConnectionError, match="NOPERM"):
+        await asyncio.wait_for(Client(url, "orders").transport.run(), 10)

@@ -27,8 +27,11 @@ _RETRIES: Final = 1  # for a pooled connection that died unseen; redis-py's endl
 _TIMEOUT_S: Final = 5.0
 
 
-def sync_client(url: RedisUrl, *, name: str = "agentexchange", timeout_s: float = _TIMEOUT_S) -> redis.Redis:
-    """A thread-safe client. A seventeenth thread waits ``timeout_s`` for a connection."""
+def sync_client(url: RedisUrl, *, name: str | None = None, timeout_s: float = _TIMEOUT_S) -> redis.Redis:
+    """A thread-safe client. A seventeenth thread waits ``timeout_s`` for a connection.
+
+    With a ``name``, connections are named, which the user's rules must allow (``+client|setname``).
+    """
     kind: Any = redis.Connection
     if url.scheme != "redis":
         kind = redis.SSLConnection if url.secure else redis.UnixDomainSocketConnection
@@ -42,8 +45,8 @@ def sync_client(url: RedisUrl, *, name: str = "agentexchange", timeout_s: float 
     return redis.Redis.from_pool(pool)
 
 
-def async_client(url: RedisUrl, *, name: str = "agentexchange", timeout_s: float = _TIMEOUT_S) -> redis.asyncio.Redis:
-    """A client for one event loop. A seventeenth task waits ``timeout_s`` for a connection."""
+def async_client(url: RedisUrl, *, name: str | None = None, timeout_s: float = _TIMEOUT_S) -> redis.asyncio.Redis:
+    """A client for one event loop. A seventeenth task waits ``timeout_s`` for a connection. ``name``: as above."""
     kind: Any = redis.asyncio.Connection
     if url.scheme != "redis":
         kind = redis.asyncio.SSLConnection if url.secure else redis.asyncio.UnixDomainSocketConnection
@@ -63,12 +66,22 @@ def public_errors(url: RedisUrl) -> Iterator[None]:
     try:
         yield
     except (redis.AuthenticationError, redis.ResponseError) as exc:
-        raise final_error(ReplyError(str(exc)), url) from exc
+        raise final_error(ReplyError(_reply_text(exc)), url) from exc
     except (redis.RedisError, OSError) as exc:
         raise PublicConnectionError(f"Redis at {url} does not answer: {exc}") from exc
 
 
-def _options(url: RedisUrl, name: str, timeout_s: float) -> dict[str, Any]:
+def _reply_text(exc: redis.RedisError) -> str:
+    """The error reply as Redis sent it: redis-py cuts the first word off some, and makes a class of it."""
+    text = str(exc)
+    if isinstance(exc, redis.exceptions.NoPermissionError):
+        return f"NOPERM {text}"
+    if isinstance(exc, redis.AuthenticationError):
+        return f"{'NOAUTH' if 'required' in text else 'WRONGPASS'} {text}"
+    return text
+
+
+def _options(url: RedisUrl, name: str | None, timeout_s: float) -> dict[str, Any]:
     options: dict[str, Any] = {
         "db": url.db,
         "username": url.username,

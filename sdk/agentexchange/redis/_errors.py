@@ -89,13 +89,14 @@ def judge(fault: BaseException, *, has_worked: bool = False) -> Verdict:
 def final_error(fault: Exception, address: object) -> FinalConnectionError:
     """The public exception of a fault that retrying cannot mend, with what to do about it."""
     code = fault.code if isinstance(fault, ReplyError) else None
-    advice = _ADVICE.get(code or "", "check the address")
+    advice = _ADVICE.get(code, "see the server's log")
     error = FinalConnectionError(f"Redis at {address} cannot be used: {fault}; {advice}", code=code)
     error.__cause__ = fault
     return error
 
 
 _ADVICE = {
+    None: "check the address, and redis:// or rediss:// in it",
     "WRONGPASS": "check the user and password in the URL",
     "NOAUTH": "give the password in the URL: redis://:password@host",
     "NOPERM": "ask the operator for the rules that 'agentexchange bridge' prints for a crew",
