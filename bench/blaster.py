@@ -58,6 +58,8 @@ class Blaster:
         burst = 1 if stamp else BURST
         started, sent = time.perf_counter(), 0
         while sent < count:
+            if connection.transport.is_closing():
+                return
             chunk = list(islice(self._recorded, min(burst, count - sent)))
             connection.transport.write(b"".join(wire(stamped(frame) if stamp else frame) for frame in chunk))
             await connection.drain()

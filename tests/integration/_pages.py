@@ -7,7 +7,10 @@ import os
 import re
 import sys
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["Outcome", "blocks", "run_block"]
 
@@ -50,7 +53,9 @@ def _with_url(call: str, url: str) -> str:
     return call.replace("ws://localhost:8000", url)
 
 
-async def run_block(program: str, *, folder: Path, key: str, url: str, until: re.Pattern[str], wait_s: float) -> Outcome:
+async def run_block(
+    program: str, *, folder: Path, key: str, url: str, until: re.Pattern[str], wait_s: float
+) -> Outcome:
     """Run a program until it has printed ``until`` (then it is ended) or the time is up."""
     (folder / "program.py").write_text(program)
     process = await asyncio.create_subprocess_exec(
