@@ -1,0 +1,280 @@
+"""What each consumer was promised and got: default mode, one incarnation after the other. Pure.
+
+An incarnation is held to account, topic by topic, from the first event it was called with (the latest value or a live
+one) to the end of the run; one that was killed, to the last event it was called with: what was under way to a process
+when it died is nobody's loss in this mode. Leniencies, no more than these:
+
+- `JOIN_US`: one that lives to the end must have got a first event of each topic this long after it was ready and
+  every fault that began in that time was over; else it is `mute`.
+- A gap by ``log_replaced`` names a span instead of seqs: accepted where Redis was killed, or its log replaced.
+- Events that Redis forgot when it was killed (an append-only file written every second) were delivered and are not
+  in the log: counted as forgotten where Redis was killed, a violation where it was not.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
+
+from agentexchange_schemas import Cause
+
+from .findings import Row
+from .history import MARKET, scope_of, us
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from agentexchange_schemas import FeedStatus
+
+    from .findings import Findings
+    from .history import Call, History, Incarnation, Logged
+
+__all__ = ["JOIN_US", "Truth", "check_consumers", "longest_silence_s"]
+
+JOIN_US: Final = us(10.0)
+ALL: Final = "ticker:all"
+
+
+class Truth:
+    """The log, looked up by topic and number."""
+
+    def __init__(self, history: History) -> None:
+        self.by_topic: dict[str, dict[int, Logged]] = {}
+        for log in history.logs.values():
+            for entry in log.events:
+                assert entry.n is not None
+                self.by_topic.setdefault(entry.topic, {})[entry.n] = entry
+        self.sent = {(event.topic, event.n) for event in history.sent}
+        self.times_us = (history.sent[0].at_us, history.sent[-1].at_us) if history.sent else (0, 0)
+        self.was_killed = any(fault.kind in ("kill", "wipe") and fault.target == "redis" for fault in history.faults)
+
+    def topics_of(self, wanted: Iterable[str]) -> list[str]:
+        """Concrete topics: the wildcard stands for every ticker in the log."""
+        found: dict[str, None] = {}
+        for topic in wanted:
+            names = [name for name in self.by_topic if name.startswith("ticker:")] if topic == ALL else [topic]
+            found.update(dict.fromkeys(names))
+        return list(found)
+
+
+def check_consumers(history: History, truth: Truth, findings: Findings) -> None:
+    """Check every incarnation of the default mode."""
+    for incarnation in history.incarnations:
+        _check_failure(incarnation, findings)
+        if incarnation.mode != "default":
+            continue
+        by_handler: dict[str, list[Call]] = {name: [] for name in incarnation.topics}
+        for call in incarnation.calls:
+            by_handler.setdefault(call.handler, []).append(call)
+        for handler, calls in by_handler.items():
+            _Handler(history, truth, incarnation, handler, calls, findings).check()
+        _check_gaps(truth, incarnation, findings)
+        _check_notices(history, truth, incarnation, findings)
+
+
+def longest_silence_s(calls: list[Call], start_us: int, end_us: int) -> float:
+    """The longest time between two calls, or between one and the start or end."""
+    times = [start_us, *(call.at_us for call in calls if start_us <= call.at_us <= end_us), end_us]
+    longest = max((b - a for a, b in pairwise(times)), default=0)
+    return round(max(longest, 0) / 1_000_000, 3)
+
+
+def where_of(incarnation: Incarnation, handler: str = "") -> str:
+    """How findings name it."""
+    return f"consumer {incarnation.consumer}#{incarnation.number}{' ' + handler if handler else ''}"
+
+
+class _Handler:
+    """One handler of one incarnation."""
+
+    def __init__(
+        self,
+        history: History,
+        truth: Truth,
+        incarnation: Incarnation,
+        handler: str,
+        calls: list[Call],
+        findings: Findings,
+    ) -> None:
+        self._history = history
+        self._truth = truth
+        self._incarnation = incarnation
+        self._calls = calls
+        self._findings = findings
+        self._wanted = incarnation.topics.get(handler, ())
+        self._where = where_of(incarnation, handler)
+        self._conflated_left = incarnation.conflated.get(handler, 0)
+        self._row = Row(f"{incarnation.consumer}#{incarnation.number}", handler, calls=len(calls))
+
+    def check(self) -> None:
+        """Order, doubles, labels and losses of each topic; then the row."""
+        row, inc = self._row, self._incarnation
+        by_topic: dict[str, list[Call]] = {}
+        for call in self._calls:
+            by_topic.setdefault(call.topic, []).append(call)
+            row.recovered += call.source not in ("live", "latest")
+        topics = self._truth.topics_of(self._wanted)
+        foreign = [topic for topic in by_topic if topic not in topics and topic not in self._wanted]
+        if ALL not in self._wanted:
+            self._findings.add("foreign", self._where, "*", foreign, "topics it was not registered for")
+        for topic, calls in by_topic.items():
+            self._check_order(topic, calls)
+            self._check_labels(topic, calls)
+        for topic in topics:
+            self._check_losses(topic, by_topic.get(topic, []))
+        start, end = self._truth.times_us
+        row.silence_s = longest_silence_s(self._calls, max(start, inc.ready_us), min(end, inc.died_us or end))
+        self._findings.rows.append(row)
+
+    def _check_order(self, topic: str, calls: list[Call]) -> None:
+        seen: set[int] = set()
+        highest = 0
+        doubled: list[int] = []
+        late: list[int] = []
+        for call in calls:
+            if call.n is None:
+                continue
+            if call.n in seen:
+                doubled.append(call.n)
+            elif call.n < highest:
+                late.append(call.n)
+            seen.add(call.n)
+            highest = max(highest, call.n)
+        self._row.doubled += len(doubled)
+        self._row.out_of_order += len(late)
+        self._findings.add_numbers("doubled", self._where, topic, doubled)
+        self._findings.add_numbers("out_of_order", self._where, topic, late)
+
+    def _check_labels(self, topic: str, calls: list[Call]) -> None:
+        log = self._truth.by_topic.get(topic, {})
+        phantoms: list[str] = []
+        unlogged: list[int] = []
+        mislabelled: list[str] = []
+        for call in calls:
+            entry = None if call.n is None else log.get(call.n)
+            if call.n is None or (topic, call.n) not in self._truth.sent:
+                phantoms.append(str(call.n))
+            elif entry is None or (call.seq, call.epoch) != (entry.seq, entry.epoch):
+                if self._truth.was_killed and (entry is None or (call.epoch or 0) <= entry.epoch):
+                    self._row.forgotten += 1  # of an earlier life of the log
+                elif entry is None:
+                    unlogged.append(call.n)
+                else:
+                    label = f"{call.n} as seq {call.seq} epoch {call.epoch}, log {entry.seq} epoch {entry.epoch}"
+                    mislabelled.append(label)
+        self._findings.add("phantom", self._where, topic, phantoms, "called with what was never sent")
+        self._findings.add_numbers("unlogged", self._where, topic, unlogged, "called with what is not in the log")
+        self._findings.add("mislabelled", self._where, topic, mislabelled)
+
+    def _check_losses(self, topic: str, calls: list[Call]) -> None:
+        log = self._truth.by_topic.get(topic, {})
+        got = {call.n for call in calls if call.n is not None}
+        if not got:
+            self._check_mute(topic, log)
+            return
+        first = next(call.n for call in calls if call.n is not None)
+        last = max(got) if self._incarnation.died_us is not None else max(log, default=0)
+        missing = [entry for n, entry in sorted(log.items()) if first < n <= last and n not in got]
+        undeclared = [entry for entry in missing if not self._is_declared(topic, entry)]
+        self._row.declared += len(missing) - len(undeclared)
+        lost = undeclared[self._conflate(topic, len(undeclared)) :]
+        self._row.lost += len(lost)
+        numbers = [entry.n for entry in lost if entry.n is not None]
+        self._findings.add_numbers("lost", self._where, topic, numbers, _seqs_of(lost))
+
+    def _conflate(self, topic: str, missing: int) -> int:
+        """How many of the missing the handler's own queue replaced by newer ones: it counts, and names none."""
+        if topic == "orders" or topic.startswith("candles:"):
+            return 0
+        taken = min(missing, self._conflated_left)
+        self._conflated_left -= taken
+        self._row.conflated += taken
+        return taken
+
+    def _is_declared(self, topic: str, entry: Logged) -> bool:
+        return any(_covers(told.status, topic, entry, self._truth) for told in self._incarnation.told)
+
+    def _check_mute(self, topic: str, log: dict[int, Logged]) -> None:
+        if self._incarnation.died_us is not None:
+            return
+        by = _join_by(self._incarnation, self._history)
+        late = [n for n, entry in log.items() if entry.r_us >= by]
+        self._row.lost += len(late)
+        self._findings.add_numbers("mute", self._where, topic, late, "never called, though the log went on")
+
+
+def _covers(status: FeedStatus, topic: str, entry: Logged, truth: Truth) -> bool:
+    """Whether a gap that was told holds this event."""
+    if status.topic != topic:
+        return False
+    if status.first_missing is not None and status.last_missing is not None:
+        return entry.seq is not None and status.first_missing <= entry.seq <= status.last_missing
+    if status.cause != Cause.LOG_REPLACED or not truth.was_killed or status.until is None:
+        return False
+    return status.since.timestamp() * 1e6 - 1 <= entry.r_us <= status.until.timestamp() * 1e6 + 1
+
+
+def _join_by(incarnation: Incarnation, history: History) -> int:
+    """When a consumer that got ready then must have begun."""
+    by = incarnation.ready_us + JOIN_US
+    for fault in sorted(history.faults):
+        if fault.end_us >= incarnation.ready_us and fault.start_us <= by:
+            by = max(by, fault.end_us + JOIN_US)
+    return by
+
+
+def _seqs_of(entries: list[Logged]) -> str:
+    seqs = [entry.seq for entry in entries if entry.seq is not None]
+    return f"seq {min(seqs)}..{max(seqs)}, log {entries[0].entry_id}..{entries[-1].entry_id}" if seqs else ""
+
+
+def _check_failure(incarnation: Incarnation, findings: Findings) -> None:
+    if incarnation.failure:
+        findings.add("ended", where_of(incarnation), "*", [incarnation.failure], "its client ended by itself")
+
+
+def _check_gaps(truth: Truth, incarnation: Incarnation, findings: Findings) -> None:
+    """A gap that is told must be one: nothing in it may have been delivered, and its count must be its length."""
+    got = {(call.topic, call.seq, call.epoch) for call in incarnation.calls}
+    for told in incarnation.told:
+        status = told.status
+        if status.topic is None or status.first_missing is None or status.last_missing is None:
+            continue
+        length = status.last_missing - status.first_missing + 1
+        where = where_of(incarnation)
+        if length < 1 or status.count != length:
+            text = f"{status.first_missing}..{status.last_missing} with count {status.count}"
+            findings.add("false_gap", where, status.topic, [text])
+        delivered = [
+            entry.n
+            for entry in truth.by_topic.get(status.topic, {}).values()
+            if entry.seq is not None
+            and status.first_missing <= entry.seq <= status.last_missing
+            and (status.topic, entry.seq, entry.epoch) in got
+        ]
+        numbers = [n for n in delivered if n is not None]
+        findings.add_numbers("false_gap", where, status.topic, numbers, "told missing, yet delivered")
+        findings.figures["gaps_told"] += 1
+
+
+def _check_notices(history: History, truth: Truth, incarnation: Incarnation, findings: Findings) -> None:
+    """Each notice of a blind span or a loss in a log it follows was told to one that lived to the end, and once."""
+    if incarnation.died_us is not None or not incarnation.calls:
+        return
+    told = Counter(_key(each.status) for each in incarnation.told)
+    wanted = [topic for topics in incarnation.topics.values() for topic in topics]
+    scopes = {MARKET if topic == ALL else scope_of(topic, history.account) for topic in wanted}
+    by = _join_by(incarnation, history)
+    for scope in sorted(scopes & history.logs.keys()):
+        spans = [e for e in history.logs[scope].notices if e.notice and (e.notice.until or e.notice.count is not None)]
+        for kind, wrong in (
+            ("untold", [e for e in spans if e.r_us >= by and e.notice and not told[_key(e.notice)]]),
+            ("told_twice", [e for e in spans if e.notice and told[_key(e.notice)] > 1]),
+        ):
+            texts = [f"{e.entry_id} {e.notice.cause} {e.notice.message or ''}".strip() for e in wrong if e.notice]
+            findings.add(kind, where_of(incarnation), f"status {scope}", texts)
+
+
+def _key(status: FeedStatus) -> tuple[object, ...]:
+    return (status.scope, status.topic, status.state, status.since, status.until, status.cause, status.count)

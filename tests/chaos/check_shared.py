@@ -1,0 +1,166 @@
+"""Groups and durable positions: at least once, and doubled only where a death or a long stop explains it. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from .check_consumer import Truth, longest_silence_s, where_of
+from .findings import Row
+from .history import us
+
+if TYPE_CHECKING:
+    from .findings import Findings
+    from .history import Call, History, Incarnation
+
+__all__ = ["CLAIM_AFTER_US", "check_groups", "check_positions"]
+
+CLAIM_AFTER_US: Final = us(30.0)
+"""How long a member may be stopped before its events are another's (the library's default)."""
+
+
+def check_groups(history: History, truth: Truth, findings: Findings) -> None:
+    """Every event after a group's first was handled by some member."""
+    groups: dict[str, list[Incarnation]] = {}
+    for incarnation in history.incarnations:
+        if incarnation.mode == "group":
+            groups.setdefault(incarnation.name, []).append(incarnation)
+    for name, members in groups.items():
+        handled = sorted(
+            ((call, member) for member in members for call in member.calls), key=lambda each: each[0].at_us
+        )
+        row = Row(f"group {name}", "*", calls=len(handled))
+        for topic in truth.topics_of(
+            topic for member in members for topics in member.topics.values() for topic in topics
+        ):
+            of_topic = [(call, member) for call, member in handled if call.topic == topic and call.n is not None]
+            _check_all_handled(f"group {name}", topic, [call for call, _ in of_topic], truth, row, findings)
+            _check_twice(f"group {name}", topic, of_topic, history, row, findings)
+        for member in members:
+            _check_order_of_member(member, members, history, row, findings)
+        row.silence_s = longest_silence_s([call for call, _ in handled], *truth.times_us)
+        findings.rows.append(row)
+
+
+def check_positions(history: History, truth: Truth, findings: Findings) -> None:
+    """A consumer with a durable position gets everything after its first event, over all its lives."""
+    lives: dict[str, list[Incarnation]] = {}
+    for incarnation in history.incarnations:
+        if incarnation.mode == "resume":
+            lives.setdefault(incarnation.name, []).append(incarnation)
+    for name, incarnations in lives.items():
+        where = f"position {name}"
+        row = Row(where, "*", calls=sum(len(each.calls) for each in incarnations))
+        for each in incarnations:
+            for topic in {call.topic for call in each.calls}:
+                _check_one_life(each, topic, row, findings)
+        calls = [call for each in incarnations for call in each.calls]
+        for topic in truth.topics_of(
+            topic for each in incarnations for topics in each.topics.values() for topic in topics
+        ):
+            of_topic = [call for call in calls if call.topic == topic and call.n is not None]
+            _check_all_handled(where, topic, of_topic, truth, row, findings, lives=incarnations)
+        row.silence_s = longest_silence_s(sorted(calls, key=lambda call: call.at_us), *truth.times_us)
+        findings.rows.append(row)
+
+
+def _check_all_handled(
+    where: str,
+    topic: str,
+    calls: list[Call],
+    truth: Truth,
+    row: Row,
+    findings: Findings,
+    *,
+    lives: list[Incarnation] | None = None,
+) -> None:
+    log = truth.by_topic.get(topic, {})
+    got = {call.n for call in calls if call.n is not None}
+    first = min(got, default=0)
+    missing = [entry for n, entry in sorted(log.items()) if n >= first and n not in got]
+    declared = {
+        entry.n
+        for entry in missing
+        for each in lives or []
+        for told in each.told
+        if told.status.topic == topic
+        and entry.seq is not None
+        and (told.status.first_missing or 1) <= entry.seq <= (told.status.last_missing or 0)
+    }
+    lost = [entry.n for entry in missing if entry.n is not None and entry.n not in declared]
+    row.declared += len(declared)
+    row.lost += len(lost)
+    findings.add_numbers("lost", where, topic, lost, "handled by nobody")
+
+
+def _check_twice(
+    where: str,
+    topic: str,
+    calls: list[tuple[Call, Incarnation]],
+    history: History,
+    row: Row,
+    findings: Findings,
+) -> None:
+    """A second handling is right only where the first member died, or was stopped for too long, in between."""
+    first: dict[int | None, tuple[Call, Incarnation]] = {}
+    wrong: list[str] = []
+    for call, member in calls:
+        if call.n not in first:
+            first[call.n] = (call, member)
+            continue
+        row.doubled += 1
+        before, owner = first[call.n]
+        if not _gone_between(owner, before.at_us, call.at_us, history):
+            wrong.append(f"{call.n} by {where_of(owner)} and {where_of(member)}")
+    findings.add("doubled", where, topic, wrong)
+
+
+def _gone_between(member: Incarnation, start_us: int, end_us: int, history: History) -> bool:
+    if member.died_us is not None and start_us <= member.died_us <= end_us:
+        return True
+    return any(
+        fault.kind == "stop"
+        and fault.target == f"consumer:{member.consumer}"
+        and fault.end_us - fault.start_us >= CLAIM_AFTER_US
+        and fault.start_us <= end_us
+        and start_us <= fault.end_us
+        for fault in history.faults
+    )
+
+
+def _check_order_of_member(
+    member: Incarnation, members: list[Incarnation], history: History, row: Row, findings: Findings
+) -> None:
+    """Log order within a member, until it may have taken over what another left behind."""
+    until = min((each.died_us for each in members if each.died_us is not None), default=history.end_us)
+    highest: dict[str, int] = {}
+    late: dict[str, list[int]] = {}
+    for call in member.calls:
+        if call.n is None or call.at_us > until:
+            continue
+        if call.n < highest.get(call.topic, 0):
+            late.setdefault(call.topic, []).append(call.n)
+        highest[call.topic] = max(highest.get(call.topic, 0), call.n)
+    for topic, numbers in late.items():
+        row.out_of_order += len(numbers)
+        findings.add_numbers("out_of_order", where_of(member), topic, numbers)
+
+
+def _check_one_life(incarnation: Incarnation, topic: str, row: Row, findings: Findings) -> None:
+    """Within one life: in order and once. Across two, what was not saved comes again (counted)."""
+    highest = 0
+    seen: set[int] = set()
+    doubled: list[int] = []
+    late: list[int] = []
+    for call in incarnation.calls:
+        if call.topic != topic or call.n is None:
+            continue
+        if call.n in seen:
+            doubled.append(call.n)
+        elif call.n < highest:
+            late.append(call.n)
+        seen.add(call.n)
+        highest = max(highest, call.n)
+    row.doubled += len(doubled)
+    row.out_of_order += len(late)
+    findings.add_numbers("doubled", where_of(incarnation), topic, doubled)
+    findings.add_numbers("out_of_order", where_of(incarnation), topic, late)

@@ -1,0 +1,50 @@
+"""A run's report: for people as text, for programs as plain values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from .findings import Findings
+    from .runner import Result
+
+__all__ = ["as_json", "as_text"]
+
+_COLUMNS = ("calls", "lost", "doubled", "out_of_order", "declared", "recovered", "conflated", "forgotten", "silence_s")
+MAX_VIOLATIONS = 40
+
+
+def as_text(findings: Findings, result: Result) -> str:
+    """Tables of consumers, figures and memory, then every violation."""
+    rows = [[row.consumer, row.handler, *(str(getattr(row, name)) for name in _COLUMNS)] for row in findings.rows]
+    parts = [
+        _table(["consumer", "handler", *_COLUMNS], rows),
+        "\n".join(f"{name:<40} {value}" for name, value in sorted(findings.figures.items())),
+        _table(
+            ["memory, MB", "first", "peak", "last"],
+            [[name, *(f"{value:g}" for value in (m.first, m.peak, m.last))] for name, m in result.memory.items()],
+        ),
+        *(f"trouble: {text}" for text in result.troubles),
+        *(f"VIOLATION {violation}" for violation in findings.violations[:MAX_VIOLATIONS]),
+    ]
+    left = len(findings.violations) - MAX_VIOLATIONS
+    parts += [f"… and {left} more violations"] if left > 0 else []
+    verdict = "clean" if findings.is_clean else f"violations, events by kind: {findings.totals()}"
+    return "\n\n".join([*parts, verdict])
+
+
+def as_json(findings: Findings, result: Result, **about: Any) -> dict[str, Any]:
+    """All of it as plain values; ``about`` goes first."""
+    faults = [fault._asdict() for fault in result.history.faults]
+    memory = {name: {"first": m.first, "peak": m.peak, "last": m.last} for name, m in result.memory.items()}
+    return {**about, **findings.to_json(), "faults": faults, "memory_mb": memory, "troubles": result.troubles}
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )

@@ -1,0 +1,95 @@
+"""What Redis really holds: the logs and the keys beside them, read past every proxy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import redis
+
+from agentexchange_schemas import FeedStatus, Layout
+from agentexchange_schemas.envelope import STATUS_TOPIC, decode, received_us_of
+from agentexchange_schemas.envelope import log_id as entry_id_of
+
+from .history import MARKET, NUMBER_FIELD, Logged, ScopeLog, us
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["TruthReader"]
+
+PAGE: Final = 2000
+OVERLAP_US: Final = us(60)
+"""Read again at each `collect`: a killed Redis may have forgotten the last seconds of what was read before."""
+
+
+class TruthReader:
+    """Reads everything, now and then: a long run's log is trimmed before its end. Blocking: use it on a thread."""
+
+    def __init__(self, port: int, account: str) -> None:
+        self._redis = redis.Redis(port=port, socket_timeout=20, socket_connect_timeout=5)
+        self._layout = Layout()
+        self._scopes = (MARKET, account)
+        self._logs = {scope: ScopeLog() for scope in self._scopes}
+
+    def close(self) -> None:
+        """Give up the connection."""
+        self._redis.close()
+
+    def lease(self, scope: str) -> str | None:
+        """Who holds it: ``<worker>/<epoch>``."""
+        value: Any = self._redis.get(self._layout.lease(scope))
+        return None if value is None else value.decode()
+
+    def collect(self) -> dict[str, ScopeLog]:
+        """Read on, and return all that was read so far."""
+        for scope, log in self._logs.items():
+            log.entries = self._read(self._layout.log(scope), log.entries, log)
+            if scope == MARKET:
+                log.candles = self._read(self._layout.candle_log(scope), log.candles, log)
+            seqs: Any = self._redis.hgetall(self._layout.seq(scope))
+            log.seqs = {k.decode(): int(v) for k, v in seqs.items() if not k.startswith(b"#")}
+            log.latest = self._latest(scope, log.seqs)
+        return self._logs
+
+    def _read(self, key: str, known: list[Logged], log: ScopeLog) -> list[Logged]:
+        start_us = max(0, known[-1].r_us - OVERLAP_US) if known else 0
+        kept = [entry for entry in known if entry.r_us < start_us]
+        self._note_trimming(key, start_us, log)
+        cursor = entry_id_of(start_us)
+        while True:
+            page: Any = self._redis.xrange(key, cursor, "+", count=PAGE)
+            kept.extend(_entry(entry_id.decode(), fields) for entry_id, fields in page)
+            if len(page) < PAGE:
+                return kept
+            cursor = f"({page[-1][0].decode()}"
+
+    def _note_trimming(self, key: str, start_us: int, log: ScopeLog) -> None:
+        """What was trimmed before it was read is gone for the checks, too."""
+        if not self._redis.exists(key):
+            return
+        info: Any = self._redis.xinfo_stream(key)
+        deleted = info.get("max-deleted-entry-id", b"0-0").decode()
+        if deleted != "0-0" and received_us_of(deleted) >= start_us:
+            log.is_whole = False
+
+    def _latest(self, scope: str, topics: Iterable[str]) -> dict[str, str]:
+        names = [topic for topic in topics if topic not in (STATUS_TOPIC, "orders")]
+        keys = [self._layout.latest(scope, topic) for topic in names]
+        values: Any = self._redis.mget(keys) if keys else []
+        pairs = zip(names, values, strict=True)
+        return {topic: entry_id_of(decode(raw).received_us) for topic, raw in pairs if raw is not None}
+
+
+def _entry(entry_id: str, fields: dict[bytes, bytes]) -> Logged:
+    envelope = decode(fields[b"e"])
+    notice = FeedStatus.from_fields(envelope.data) if envelope.topic == STATUS_TOPIC else None
+    number = envelope.data.get(NUMBER_FIELD)
+    return Logged(
+        entry_id,
+        envelope.topic,
+        envelope.epoch,
+        envelope.seq,
+        envelope.received_us,
+        number if isinstance(number, int) else None,
+        notice,
+    )
