@@ -19,7 +19,7 @@ from agentexchange_bridge.writer import ScopeWriter, WriterOptions
 from agentexchange_schemas import Layout, envelope
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from agentexchange_schemas.envelope import Envelope
 
@@ -106,8 +106,15 @@ def make_writer(
 async def until(condition: Callable[[], Any], timeout_s: float = 10.0) -> None:
     """Let the loop run until ``condition`` holds."""
     async with asyncio.timeout(timeout_s):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - what is waited for has no event of its own
             await asyncio.sleep(0.002)
+
+
+async def eventually(condition: Callable[[], Awaitable[Any]], timeout_s: float = 15.0) -> None:
+    """Ask again and again until ``condition`` answers yes."""
+    async with asyncio.timeout(timeout_s):
+        while not await condition():  # noqa: ASYNC110 - a server is asked
+            await asyncio.sleep(0.01)
 
 
 async def read_log(stream: RespStream, key: str) -> list[tuple[str, Envelope]]:
@@ -125,6 +132,7 @@ __all__ = [
     "BufferLimits",
     "RetainLimits",
     "candle",
+    "eventually",
     "fresh_grant",
     "make_outbox",
     "make_writer",

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -32,7 +32,7 @@ def stamps(items: list[Item]) -> list[int]:
     return [item[0] for item in items]
 
 
-def test_events_come_out_in_order_of_arrival_whatever_their_kind():
+def test_events_come_out_in_order_of_arrival_whatever_their_kind() -> None:
     waiting = buffer()
     waiting.add_kept(kept(1))
     waiting.add_tick(tick(2))
@@ -43,7 +43,7 @@ def test_events_come_out_in_order_of_arrival_whatever_their_kind():
     assert len(waiting) == waiting.size_bytes == 0
 
 
-def test_a_full_buffer_keeps_the_newest_tick_of_each_topic_at_its_newest_place():
+def test_a_full_buffer_keeps_the_newest_tick_of_each_topic_at_its_newest_place() -> None:
     waiting = buffer(ticks=6)
     for r, symbol in enumerate("ABABAAC", start=1):
         waiting.add_tick(tick(r, f"ticker:{symbol}"))
@@ -58,7 +58,7 @@ def test_a_full_buffer_keeps_the_newest_tick_of_each_topic_at_its_newest_place()
     assert waiting.conflated == 4
 
 
-def test_kept_events_wait_while_ticks_conflate_and_the_oldest_goes_at_their_own_bound():
+def test_kept_events_wait_while_ticks_conflate_and_the_oldest_goes_at_their_own_bound() -> None:
     waiting = buffer(ticks=4, kept_=3)
     for r in range(1, 6):
         waiting.add_kept(kept(2 * r))
@@ -68,7 +68,7 @@ def test_kept_events_wait_while_ticks_conflate_and_the_oldest_goes_at_their_own_
     assert [(loss.topic, loss.count, loss.first_us, loss.last_us) for loss in dropped] == [("orders", 2, 2, 4)]
 
 
-def test_more_topics_than_half_the_room_lose_their_oldest_and_it_is_told():
+def test_more_topics_than_half_the_room_lose_their_oldest_and_it_is_told() -> None:
     waiting = buffer(ticks=8)
     for r in range(1, 10):
         waiting.add_tick(tick(r, f"ticker:S{r}"))
@@ -76,7 +76,7 @@ def test_more_topics_than_half_the_room_lose_their_oldest_and_it_is_told():
     assert sum(loss.count for loss in waiting.losses.drain()) == waiting.dropped == 5
 
 
-def test_bytes_bound_the_buffer_as_counts_do():
+def test_bytes_bound_the_buffer_as_counts_do() -> None:
     each = 1000 + ITEM_OVERHEAD_BYTES
     waiting = buffer(ticks=1000, kept_=1000, tick_bytes=4 * each, kept_bytes=2 * each)
     for r in range(1, 101):
@@ -86,7 +86,7 @@ def test_bytes_bound_the_buffer_as_counts_do():
     assert waiting.kept == 2
 
 
-def test_a_batch_is_bounded_by_count_and_by_bytes():
+def test_a_batch_is_bounded_by_count_and_by_bytes() -> None:
     waiting = buffer(ticks=1000)
     for r in range(1, 201):
         waiting.add_tick(tick(r, size=100))
@@ -97,7 +97,7 @@ def test_a_batch_is_bounded_by_count_and_by_bytes():
     assert len(waiting.take(1000, 1)) == 1
 
 
-def test_losses_of_many_topics_are_summed():
+def test_losses_of_many_topics_are_summed() -> None:
     losses = Losses()
     for number in range(MAX_LOSS_TOPICS + 10):
         losses.add(f"ticker:S{number}", Cause.CONFLATED, number)
@@ -107,7 +107,7 @@ def test_losses_of_many_topics_are_summed():
     assert not losses
 
 
-def test_clear_forgets_events_and_losses():
+def test_clear_forgets_events_and_losses() -> None:
     waiting = buffer(ticks=2)
     for r in range(1, 6):
         waiting.add_tick(tick(r))
@@ -161,7 +161,7 @@ actions = st.lists(
 
 
 @given(actions, st.integers(2, 12), st.integers(1, 6))
-def test_the_buffer_does_what_the_model_does(steps, max_ticks, max_kept):
+def test_the_buffer_does_what_the_model_does(steps: list[tuple[str, Any]], max_ticks: int, max_kept: int) -> None:
     waiting, model = buffer(max_ticks, max_kept), Model(max_ticks, max_kept)
     for r, (action, detail) in enumerate(steps, start=1):
         if action == "take":
@@ -180,7 +180,7 @@ def test_the_buffer_does_what_the_model_does(steps, max_ticks, max_kept):
 
 
 @pytest.mark.parametrize("topics", [1, 50, 400])
-def test_conflation_costs_no_more_per_event_than_a_few_looks(topics):
+def test_conflation_costs_no_more_per_event_than_a_few_looks(topics: int) -> None:
     """A full buffer is swept whole: each sweep must free room for as many events as half of what it looked at."""
     waiting = buffer(ticks=1000)
     sweeps = 0

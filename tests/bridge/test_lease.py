@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,17 +18,17 @@ def held(asked_at: float = 0.0, epoch: int = 7) -> Lease:
     return lease
 
 
-def test_a_lease_begins_in_standby():
+def test_a_lease_begins_in_standby() -> None:
     assert Lease("w1", TTL).state(0.0) is LeaseState.STANDBY
 
 
-def test_a_granted_lease_is_held_for_its_time_to_live_counted_from_the_question():
+def test_a_granted_lease_is_held_for_its_time_to_live_counted_from_the_question() -> None:
     lease = held(asked_at=10.0)
     assert lease.state(10.0 + TTL - 0.001) is LeaseState.HELD
     assert lease.state(10.0 + TTL) is LeaseState.DOUBTFUL
 
 
-def test_a_stopped_process_that_wakes_is_in_doubt_and_stays_so_without_a_new_grant():
+def test_a_stopped_process_that_wakes_is_in_doubt_and_stays_so_without_a_new_grant() -> None:
     lease = held()
     assert lease.state(100.0) is LeaseState.DOUBTFUL
     lease.renewed(100.0)
@@ -36,20 +38,20 @@ def test_a_stopped_process_that_wakes_is_in_doubt_and_stays_so_without_a_new_gra
     assert lease.owner == "w1/8"
 
 
-def test_renewals_carry_a_lease_on():
+def test_renewals_carry_a_lease_on() -> None:
     lease = held()
     for second in range(1, 20):
         lease.renewed(float(second))
         assert lease.state(second + 1.0) is LeaseState.HELD
 
 
-def test_doubt_is_not_for_a_worker_that_stands_by():
+def test_doubt_is_not_for_a_worker_that_stands_by() -> None:
     lease = Lease("w1", TTL)
     lease.doubted()
     assert lease.state(0.0) is LeaseState.STANDBY
 
 
-def test_a_lost_lease_remembers_its_epoch():
+def test_a_lost_lease_remembers_its_epoch() -> None:
     lease = held(epoch=9)
     lease.lost()
     assert lease.state(0.0) is LeaseState.STANDBY
@@ -57,7 +59,7 @@ def test_a_lost_lease_remembers_its_epoch():
 
 
 @given(st.lists(st.tuples(st.sampled_from(["granted", "renewed", "doubted", "lost"]), st.floats(0, 10)), max_size=30))
-def test_nothing_but_a_grant_makes_an_owner(steps):
+def test_nothing_but_a_grant_makes_an_owner(steps: list[tuple[str, Any]]) -> None:
     lease = Lease("w1", TTL)
     now, granted_since_loss = 0.0, False
     for action, wait in steps:
@@ -80,11 +82,11 @@ def test_nothing_but_a_grant_makes_an_owner(steps):
         assert (state is LeaseState.STANDBY) is not granted_since_loss
 
 
-def test_a_refusal_names_the_holder():
+def test_a_refusal_names_the_holder() -> None:
     assert read_acquired([0, b"w2/12", 2500]) == Refused("w2/12", 2500)
 
 
-def test_a_grant_is_read_whole():
+def test_a_grant_is_read_whole() -> None:
     seq = [b"#id", b"ab", b"#batch", b"w2:7", b"#r", b"1700000000000123", b"ticker:BTCUSDT", b"41"]
     reply = [1, 12, 11, b"1700000000000-123", b"0-0", seq, [b"state", b"live"]]
     assert read_acquired(reply) == Grant(
@@ -103,7 +105,7 @@ def test_a_grant_is_read_whole():
 @pytest.mark.parametrize(
     "entry_id", ["1700000000000-5", "1700000000000-999", "1700000000000-1000", "1700000000000-77777"]
 )
-def test_the_next_r_above_the_floor_gives_an_id_above_a_foreign_entry(entry_id):
+def test_the_next_r_above_the_floor_gives_an_id_above_a_foreign_entry(entry_id: str) -> None:
     grant = read_acquired([1, 2, 1, entry_id.encode(), b"0-0", [], []])
     assert isinstance(grant, Grant)
     ours = tuple(map(int, log_id(grant.log_floor_us + 1).split("-")))

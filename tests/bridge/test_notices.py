@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from tests.bridge._kit import fresh_grant
@@ -17,7 +18,7 @@ def at(seconds: float) -> int:
     return T0 + int(seconds * 1_000_000)
 
 
-def says(state: FeedState, seconds: float, **more) -> FeedStatus:
+def says(state: FeedState, seconds: float, **more: Any) -> FeedStatus:
     return FeedStatus(state=state, since=from_us(at(seconds)), **more)
 
 
@@ -25,11 +26,11 @@ def narrator() -> Narrator:
     return Narrator("m0", T0)
 
 
-def test_microseconds_survive_the_way_through_a_time():
+def test_microseconds_survive_the_way_through_a_time() -> None:
     assert to_us(from_us(1_795_341_318_743_227)) == 1_795_341_318_743_227
 
 
-def test_a_first_live_session_is_told_once():
+def test_a_first_live_session_is_told_once() -> None:
     told = narrator()
     assert told.feed(says(FeedState.CONNECTING, 0)) == []
     (notice,) = told.feed(says(FeedState.LIVE, 1))
@@ -37,7 +38,7 @@ def test_a_first_live_session_is_told_once():
     assert told.feed(says(FeedState.LIVE, 2)) == []
 
 
-def test_a_blind_span_has_a_beginning_and_an_end():
+def test_a_blind_span_has_a_beginning_and_an_end() -> None:
     told = narrator()
     told.feed(says(FeedState.LIVE, 0))
     (begin,) = told.feed(says(FeedState.BLIND, 5, cause=Cause.UPSTREAM_LOST, message="gone"))
@@ -59,7 +60,7 @@ def test_a_blind_span_has_a_beginning_and_an_end():
     assert told.fields()["since"] == FeedStatus(state=FeedState.LIVE, since=from_us(at(9))).to_fields()["since"]
 
 
-def test_a_span_that_changes_its_state_midway_ends_where_it_began():
+def test_a_span_that_changes_its_state_midway_ends_where_it_began() -> None:
     told = narrator()
     told.feed(says(FeedState.LIVE, 0))
     assert told.feed(says(FeedState.STALE, 3, cause=Cause.UPSTREAM_SILENT))
@@ -70,7 +71,7 @@ def test_a_span_that_changes_its_state_midway_ends_where_it_began():
     assert (end.since, end.until) == (from_us(at(3)), from_us(at(9)))
 
 
-def test_a_takeover_is_blind_from_the_last_owners_word_to_the_first_live_moment():
+def test_a_takeover_is_blind_from_the_last_owners_word_to_the_first_live_moment() -> None:
     told = narrator()
     (begin,) = told.took_over(at(-4), at(0))
     assert (begin.state, begin.since, begin.cause) == (FeedState.BLIND, from_us(at(-4)), Cause.TAKEOVER)
@@ -80,12 +81,12 @@ def test_a_takeover_is_blind_from_the_last_owners_word_to_the_first_live_moment(
     assert (end.since, end.until, end.cause) == (from_us(at(-4)), from_us(at(1)), Cause.TAKEOVER)
 
 
-def test_a_takeover_from_a_worker_whose_clock_is_ahead_does_not_begin_in_the_future():
+def test_a_takeover_from_a_worker_whose_clock_is_ahead_does_not_begin_in_the_future() -> None:
     (begin,) = narrator().took_over(at(60), at(0))
     assert begin.since == START
 
 
-def test_a_shutdown_is_blind_from_when_upstream_was_let_go():
+def test_a_shutdown_is_blind_from_when_upstream_was_let_go() -> None:
     told = narrator()
     told.feed(says(FeedState.LIVE, 0))
     (notice,) = told.shut_down(at(5))
@@ -93,7 +94,7 @@ def test_a_shutdown_is_blind_from_when_upstream_was_let_go():
     assert told.fields()["state"] == "blind"
 
 
-def test_a_topics_own_state_does_not_change_the_scopes():
+def test_a_topics_own_state_does_not_change_the_scopes() -> None:
     told = narrator()
     told.feed(says(FeedState.LIVE, 0))
     (notice,) = told.feed(says(FeedState.UNAVAILABLE, 1, topic="candles:BTCUSDT:4h", cause=Cause.UPSTREAM_REFUSED))
@@ -112,7 +113,7 @@ def test_a_topics_own_state_does_not_change_the_scopes():
     ],
     ids=["nobody before", "only an r", "quiet for long", "died while behind", "blind already"],
 )
-def test_the_last_owners_word(changes, since):
+def test_the_last_owners_word(changes: dict[str, Any], since: int | None) -> None:
     assert blind_since_us(fresh_grant(**changes)) == since
 
 
@@ -120,13 +121,13 @@ def losses(count: int, cause: Cause = Cause.CONFLATED) -> list[Loss]:
     return [Loss(f"ticker:S{n}", cause, 2, at(n), at(n + 1)) for n in range(count)]
 
 
-def test_losses_are_told_per_topic():
+def test_losses_are_told_per_topic() -> None:
     first, second = loss_notices(losses(2), narrator())
     assert (first.topic, first.count, first.cause) == ("ticker:S0", 2, Cause.CONFLATED)
     assert second.until - second.since == timedelta(seconds=1)
 
 
-def test_losses_of_too_many_topics_are_told_as_one_sum_per_cause():
+def test_losses_of_too_many_topics_are_told_as_one_sum_per_cause() -> None:
     many = MAX_LOSS_NOTICES + 1
     notices = loss_notices([*losses(many), Loss("orders", Cause.DROPPED, 3, at(0), at(1))], narrator())
     told = {notice.cause: (notice.topic, notice.count) for notice in notices}

@@ -31,7 +31,7 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def outbox(clock) -> Outbox:
+def outbox(clock: Clock) -> Outbox:
     box = make_outbox(wall=clock)
     box.reconcile(fresh_grant(), 0.0)
     return box
@@ -62,7 +62,7 @@ def server_has(box: Outbox, **changes: Any) -> Any:
     return fresh_grant(**{"epoch": 101, "stored_epoch": 100, "received_us": box.written_us} | changes)
 
 
-def test_received_times_increase_strictly_whatever_the_clock_does(outbox, clock):
+def test_received_times_increase_strictly_whatever_the_clock_does(outbox: Outbox, clock: Clock) -> None:
     for step in (0, 0, 5, -1_000_000, 0):
         clock.now_us += step
         outbox.tick(*ticker())
@@ -70,14 +70,14 @@ def test_received_times_increase_strictly_whatever_the_clock_does(outbox, clock)
     assert stamps == [T0, T0 + 1, T0 + 5, T0 + 6, T0 + 7]
 
 
-def test_envelope_bytes_are_those_of_the_codec(outbox):
+def test_envelope_bytes_are_those_of_the_codec(outbox: Outbox) -> None:
     topic, fields = ticker()
     outbox.tick(topic, fields)
     (raw,) = arguments(outbox.next_batch())[-1:]
     assert raw == envelope.encode(topic, 100, 1, 1771860645123, T0, fields)
 
 
-def test_seqs_count_per_topic_and_forming_candles_have_none(outbox):
+def test_seqs_count_per_topic_and_forming_candles_have_none(outbox: Outbox) -> None:
     for topic, fields in (ticker("A"), ticker("B"), ticker("A")):
         outbox.tick(topic, fields)
     outbox.candle(*candle(closed=False))
@@ -91,21 +91,21 @@ def test_seqs_count_per_topic_and_forming_candles_have_none(outbox):
     ]
 
 
-def test_each_tick_has_its_own_upstream_time(outbox):
+def test_each_tick_has_its_own_upstream_time(outbox: Outbox) -> None:
     for text in ("2026-02-23T15:30:45.123Z", "2026-02-23T15:30:45.123Z", None, "2026-02-23T15:30:46Z"):
         topic, fields = ticker()
         outbox.tick(topic, fields | {"timestamp": text})
     assert [event.upstream_ms for event in write(outbox)] == [1771860645123, 1771860645123, None, 1771860646000]
 
 
-def test_a_candle_without_the_flag_is_closed(outbox):
+def test_a_candle_without_the_flag_is_closed(outbox: Outbox) -> None:
     topic, fields = candle(closed=True)
     del fields["is_closed"]
     outbox.candle(topic, fields)
     assert outbox.next_batch().flags == "c"
 
 
-def test_fields_that_cannot_be_written_are_refused_and_cost_nothing(outbox):
+def test_fields_that_cannot_be_written_are_refused_and_cost_nothing(outbox: Outbox) -> None:
     topic, fields = ticker()
     with pytest.raises(EnvelopeError):
         outbox.tick(topic, fields | {"note": "x" * MAX_DATA_BYTES})
@@ -115,7 +115,7 @@ def test_fields_that_cannot_be_written_are_refused_and_cost_nothing(outbox):
     assert [event.seq for event in write(outbox)] == [1]
 
 
-def test_batches_are_bounded_by_bytes():
+def test_batches_are_bounded_by_bytes() -> None:
     box = make_outbox(batch_bytes=1000)
     box.reconcile(fresh_grant(), 0.0)
     for number in range(10):
@@ -126,7 +126,7 @@ def test_batches_are_bounded_by_bytes():
 # Who owns the scope
 
 
-def test_a_batch_that_was_applied_is_acknowledged_and_the_next_gets_the_right_seqs(outbox):
+def test_a_batch_that_was_applied_is_acknowledged_and_the_next_gets_the_right_seqs(outbox: Outbox) -> None:
     outbox.tick(*ticker())
     first = outbox.next_batch()
     outbox.tick(*ticker())
@@ -138,7 +138,7 @@ def test_a_batch_that_was_applied_is_acknowledged_and_the_next_gets_the_right_se
     assert (event.seq, event.epoch, event.received_us) == (2, 101, T0 + 1)
 
 
-def test_a_batch_that_was_not_applied_is_encoded_anew_under_the_new_epoch(outbox):
+def test_a_batch_that_was_not_applied_is_encoded_anew_under_the_new_epoch(outbox: Outbox) -> None:
     outbox.tick(*ticker())
     lost = outbox.next_batch()
     outbox.tick(*ticker("B"))
@@ -151,7 +151,7 @@ def test_a_batch_that_was_not_applied_is_encoded_anew_under_the_new_epoch(outbox
     assert events[0].received_us == lost.last_us
 
 
-def test_when_another_worker_wrote_since_everything_is_dropped_and_the_span_told(outbox, clock):
+def test_when_another_worker_wrote_since_everything_is_dropped_and_the_span_told(outbox: Outbox, clock: Clock) -> None:
     outbox.tick(*ticker())
     outbox.next_batch()
     outbox.order(*order("1"))
@@ -164,14 +164,14 @@ def test_when_another_worker_wrote_since_everything_is_dropped_and_the_span_told
     assert (notice.topic, notice.seq, status.cause) == ("status", 4, Cause.TAKEOVER)
 
 
-def test_a_scope_that_was_let_go_is_not_continued_even_on_a_wiped_server(outbox):
+def test_a_scope_that_was_let_go_is_not_continued_even_on_a_wiped_server(outbox: Outbox) -> None:
     outbox.tick(*ticker())
     outbox.drop()
     assert not outbox.reconcile(fresh_grant(), 0.0).continuing
     assert write(outbox) == []
 
 
-def test_dropping_tells_how_much_was_not_written(outbox):
+def test_dropping_tells_how_much_was_not_written(outbox: Outbox) -> None:
     outbox.tick(*ticker())
     outbox.next_batch()
     outbox.tick(*ticker())
@@ -194,7 +194,7 @@ def filled(outbox: Outbox, clock: Clock) -> list[int]:
     return last
 
 
-def test_what_a_restarted_server_forgot_is_written_again_first_and_ticks_are_told(outbox, clock):
+def test_what_a_restarted_server_forgot_is_written_again_first_and_ticks_are_told(outbox: Outbox, clock: Clock) -> None:
     last = filled(outbox, clock)
     outbox.order(*order("waiting"))
     grant = fresh_grant(
@@ -210,7 +210,7 @@ def test_what_a_restarted_server_forgot_is_written_again_first_and_ticks_are_tol
     assert (status.cause, status.count) == (Cause.LOG_ROLLED_BACK, 2)
 
 
-def test_a_wiped_server_gets_a_new_log_with_what_is_still_known(outbox, clock):
+def test_a_wiped_server_gets_a_new_log_with_what_is_still_known(outbox: Outbox, clock: Clock) -> None:
     filled(outbox, clock)
     result = outbox.reconcile(fresh_grant(epoch=101, stored_epoch=0, log_name="other"), 3.0)
     assert (result.continuing, result.resent, result.replaced) == (True, 3, True)
@@ -219,7 +219,7 @@ def test_a_wiped_server_gets_a_new_log_with_what_is_still_known(outbox, clock):
     assert FeedStatus.from_fields(again[3].data).cause == Cause.LOG_REPLACED
 
 
-def test_what_was_forgotten_twice_is_written_a_third_time(outbox, clock):
+def test_what_was_forgotten_twice_is_written_a_third_time(outbox: Outbox, clock: Clock) -> None:
     filled(outbox, clock)
     for epoch in (101, 102):
         outbox.reconcile(fresh_grant(epoch=epoch, stored_epoch=0), 3.0)
@@ -230,7 +230,7 @@ def test_what_was_forgotten_twice_is_written_a_third_time(outbox, clock):
         ]
 
 
-def test_a_server_that_has_everything_gets_nothing_again(outbox, clock):
+def test_a_server_that_has_everything_gets_nothing_again(outbox: Outbox, clock: Clock) -> None:
     filled(outbox, clock)
     result = outbox.reconcile(server_has(outbox, batch="w1:3"), 3.0)
     assert (result.resent, result.forgotten_ticks) == (0, 0)
@@ -242,14 +242,14 @@ def test_a_server_that_has_everything_gets_nothing_again(outbox, clock):
     [RetainLimits(age_s=1.5), RetainLimits(batches=2), RetainLimits(size_bytes=700)],
     ids=["age", "count", "bytes"],
 )
-def test_what_is_held_for_writing_again_is_bounded(clock, limits):
+def test_what_is_held_for_writing_again_is_bounded(clock: Clock, limits: RetainLimits) -> None:
     box = make_outbox(wall=clock, retain=limits)
     box.reconcile(fresh_grant(), 0.0)
     filled(box, clock)
     assert box.reconcile(fresh_grant(epoch=101, stored_epoch=0), 3.0).resent == 2
 
 
-def test_a_log_that_is_ahead_moves_what_waits_above_it(outbox):
+def test_a_log_that_is_ahead_moves_what_waits_above_it(outbox: Outbox) -> None:
     outbox.order(*order("1"))
     outbox.next_batch()
     outbox.tick(*ticker())
@@ -265,7 +265,7 @@ def test_a_log_that_is_ahead_moves_what_waits_above_it(outbox):
 # Losses and states
 
 
-def test_losses_become_notices_in_the_log(clock):
+def test_losses_become_notices_in_the_log(clock: Clock) -> None:
     box = make_outbox(wall=clock, buffer=BufferLimits(ticks=4, kept=4))
     box.reconcile(fresh_grant(), 0.0)
     for _ in range(5):
@@ -283,7 +283,7 @@ def test_losses_become_notices_in_the_log(clock):
     ]
 
 
-def test_last_ids_and_last_event_follow_what_was_written(outbox):
+def test_last_ids_and_last_event_follow_what_was_written(outbox: Outbox) -> None:
     outbox.tick(*ticker())
     outbox.candle(*candle(closed=True))
     outbox.candle(*candle(closed=False))
@@ -296,7 +296,7 @@ def test_last_ids_and_last_event_follow_what_was_written(outbox):
     assert outbox.log_ids[0] == envelope.log_id(T0 + 3)
 
 
-def test_all_is_settled_only_when_nothing_waits(outbox, clock):
+def test_all_is_settled_only_when_nothing_waits(outbox: Outbox, clock: Clock) -> None:
     clock.now_us += 50
     assert outbox.settled_us() == T0 + 50
     outbox.tick(*ticker())

@@ -109,7 +109,7 @@ async def messages(heard: asyncio.Queue[list[bytes]], count: int) -> list[tuple[
 # acquire
 
 
-async def test_a_fresh_scope_is_granted_with_the_servers_seconds_as_epoch_and_a_log_id(redis):
+async def test_a_fresh_scope_is_granted_with_the_servers_seconds_as_epoch_and_a_log_id(redis: RespStream) -> None:
     got = await acquire(redis, owner())
     seconds = int((await redis.command("TIME"))[0])
     assert isinstance(got, Grant)
@@ -120,7 +120,7 @@ async def test_a_fresh_scope_is_granted_with_the_servers_seconds_as_epoch_and_a_
     assert 55_000 < await redis.command("PTTL", LAYOUT.lease("m0")) <= 60_000
 
 
-async def test_a_held_lease_is_refused_to_others_who_hear_whose_it_is(redis):
+async def test_a_held_lease_is_refused_to_others_who_hear_whose_it_is(redis: RespStream) -> None:
     first, second = owner(), owner("w2")
     await acquire(redis, first)
     before = await everything(redis)
@@ -131,7 +131,7 @@ async def test_a_held_lease_is_refused_to_others_who_hear_whose_it_is(redis):
     assert await everything(redis) == before
 
 
-async def test_the_owner_keeps_its_epoch_when_it_asks_again(redis):
+async def test_the_owner_keeps_its_epoch_when_it_asks_again(redis: RespStream) -> None:
     lease = owner()
     first = await acquire(redis, lease)
     await redis.command("PEXPIRE", LAYOUT.lease("m0"), 1000)
@@ -140,19 +140,19 @@ async def test_the_owner_keeps_its_epoch_when_it_asks_again(redis):
     assert await redis.command("PTTL", LAYOUT.lease("m0")) > 55_000
 
 
-async def test_an_answer_that_was_lost_does_not_shut_a_worker_out(redis):
+async def test_an_answer_that_was_lost_does_not_shut_a_worker_out(redis: RespStream) -> None:
     await acquire(redis, owner())
     got = await acquire(redis, owner())
     assert isinstance(got, Grant)
     assert got.epoch == got.stored_epoch + 1
 
 
-async def test_a_worker_whose_name_begins_with_anothers_is_another(redis):
+async def test_a_worker_whose_name_begins_with_anothers_is_another(redis: RespStream) -> None:
     await acquire(redis, owner("w1"))
     assert isinstance(await acquire(redis, owner("w")), Refused)
 
 
-async def test_epochs_grow_past_a_counter_that_is_ahead_of_the_clock_and_past_a_wiped_server(redis):
+async def test_epochs_grow_past_a_counter_that_is_ahead_of_the_clock_and_past_a_wiped_server(redis: RespStream) -> None:
     await redis.command("SET", LAYOUT.epoch("m0"), 99_999_999_999)
     lease = owner()
     assert (await acquire(redis, lease)).epoch == 100_000_000_000
@@ -161,7 +161,7 @@ async def test_epochs_grow_past_a_counter_that_is_ahead_of_the_clock_and_past_a_
     assert (got.epoch, got.stored_epoch) == (100_000_000_001, 0)
 
 
-async def test_a_new_owner_gets_what_the_last_one_left(redis):
+async def test_a_new_owner_gets_what_the_last_one_left(redis: RespStream) -> None:
     lease = owner()
     first = await acquire(redis, lease)
     seqs = {"ticker:BTCUSDT": 7, "#r": MS * 1000}
@@ -179,7 +179,7 @@ async def test_a_new_owner_gets_what_the_last_one_left(redis):
 
 
 @pytest.mark.parametrize("part", ["lease", "epoch", "seq", "log", "candle_log", "status"])
-async def test_acquiring_over_a_key_of_another_type_changes_nothing(redis, part):
+async def test_acquiring_over_a_key_of_another_type_changes_nothing(redis: RespStream, part: str) -> None:
     key = getattr(LAYOUT, part)("m0")
     await redis.command("ZADD", key, 1, "x")
     before = await everything(redis)
@@ -192,7 +192,7 @@ async def test_acquiring_over_a_key_of_another_type_changes_nothing(redis, part)
 # write_batch
 
 
-async def test_channel_latest_key_and_log_hold_the_same_bytes(redis, redis_server):
+async def test_channel_latest_key_and_log_hold_the_same_bytes(redis: RespStream, redis_server: RedisServer) -> None:
     lease = owner()
     await acquire(redis, lease)
     topics = ["ticker:BTCUSDT", "candles:BTCUSDT:1m"]
@@ -222,7 +222,9 @@ async def test_channel_latest_key_and_log_hold_the_same_bytes(redis, redis_serve
     subscriber.close()
 
 
-async def test_orders_are_open_until_their_final_state_which_expires_after_a_day(redis, redis_server):
+async def test_orders_are_open_until_their_final_state_which_expires_after_a_day(
+    redis: RespStream, redis_server: RedisServer
+) -> None:
     lease = owner()
     await acquire(redis, lease, ACCOUNT)
     subscriber, heard = await listen(redis_server.url, LAYOUT.channel(ACCOUNT, "orders"))
@@ -238,7 +240,9 @@ async def test_orders_are_open_until_their_final_state_which_expires_after_a_day
     subscriber.close()
 
 
-async def test_portfolio_and_notices_are_in_the_log_and_a_notice_sets_the_status(redis, redis_server):
+async def test_portfolio_and_notices_are_in_the_log_and_a_notice_sets_the_status(
+    redis: RespStream, redis_server: RedisServer
+) -> None:
     lease = owner()
     await acquire(redis, lease, ACCOUNT)
     names = [LAYOUT.channel(ACCOUNT, "portfolio"), LAYOUT.status(ACCOUNT)]
@@ -253,7 +257,7 @@ async def test_portfolio_and_notices_are_in_the_log_and_a_notice_sets_the_status
     subscriber.close()
 
 
-async def test_a_stranger_is_fenced_and_writes_nothing(redis):
+async def test_a_stranger_is_fenced_and_writes_nothing(redis: RespStream) -> None:
     lease, stranger = owner(), owner("w2")
     await acquire(redis, lease)
     stranger.granted(lease.epoch, 0.0)
@@ -262,21 +266,21 @@ async def test_a_stranger_is_fenced_and_writes_nothing(redis):
     assert await everything(redis) == before
 
 
-async def test_an_old_epoch_of_the_same_worker_is_fenced(redis):
+async def test_an_old_epoch_of_the_same_worker_is_fenced(redis: RespStream) -> None:
     lease = owner()
     await acquire(redis, lease)
     lease.granted(lease.epoch - 1, 0.0)
     assert (await write(redis, lease, event(TICKER, "ticker:A", 0))).startswith(b"FENCED w1/")
 
 
-async def test_without_a_lease_everybody_is_fenced(redis):
+async def test_without_a_lease_everybody_is_fenced(redis: RespStream) -> None:
     lease = owner()
     await acquire(redis, lease)
     await redis.command("DEL", LAYOUT.lease("m0"))
     assert await write(redis, lease, event(TICKER, "ticker:A", 0)) == b"FENCED "
 
 
-async def test_a_batch_that_was_applied_is_not_applied_again(redis, redis_server):
+async def test_a_batch_that_was_applied_is_not_applied_again(redis: RespStream, redis_server: RedisServer) -> None:
     lease = owner()
     await acquire(redis, lease)
     assert await write(redis, lease, event(TICKER, "ticker:A", 0)) == b"OK"
@@ -292,7 +296,7 @@ async def test_a_batch_that_was_applied_is_not_applied_again(redis, redis_server
     "part",
     [LAYOUT.seq("m0"), LAYOUT.log("m0"), LAYOUT.candle_log("m0"), LAYOUT.status("m0"), LAYOUT.latest("m0", "orders")],
 )
-async def test_a_key_of_another_type_is_noticed_before_the_first_write(redis, part):
+async def test_a_key_of_another_type_is_noticed_before_the_first_write(redis: RespStream, part: str) -> None:
     lease = owner()
     await acquire(redis, lease)
     await redis.command("DEL", part)
@@ -315,7 +319,9 @@ async def test_a_key_of_another_type_is_noticed_before_the_first_write(redis, pa
 
 @pytest.mark.parametrize("flag", [TICKER, CANDLE])
 @pytest.mark.parametrize("ahead_ms", [0, 5])
-async def test_a_log_that_is_ahead_is_noticed_before_the_first_write(redis, flag, ahead_ms):
+async def test_a_log_that_is_ahead_is_noticed_before_the_first_write(
+    redis: RespStream, flag: str, ahead_ms: int
+) -> None:
     lease = owner()
     await acquire(redis, lease)
     log = LAYOUT.log("m0") if flag == TICKER else LAYOUT.candle_log("m0")
@@ -326,7 +332,7 @@ async def test_a_log_that_is_ahead_is_noticed_before_the_first_write(redis, flag
     assert await everything(redis) == before
 
 
-async def test_out_of_memory_writes_nothing_not_even_to_channels(redis, redis_server):
+async def test_out_of_memory_writes_nothing_not_even_to_channels(redis: RespStream, redis_server: RedisServer) -> None:
     lease = owner()
     await acquire(redis, lease)
     subscriber, heard = await listen(redis_server.url, LAYOUT.channel("m0", "candles:A:1m"))
@@ -343,7 +349,7 @@ async def test_out_of_memory_writes_nothing_not_even_to_channels(redis, redis_se
     subscriber.close()
 
 
-async def test_logs_are_trimmed_by_age_and_by_count(redis):
+async def test_logs_are_trimmed_by_age_and_by_count(redis: RespStream) -> None:
     lease = owner()
     await acquire(redis, lease)
     many = [event(TICKER, "ticker:A", at) for at in range(1000)]
@@ -359,7 +365,7 @@ async def test_logs_are_trimmed_by_age_and_by_count(redis):
     assert await redis.command("XLEN", LAYOUT.log("m0")) >= 200, "a log that is not written is not trimmed"
 
 
-async def test_a_whole_batch_of_different_topics_is_one_call(redis):
+async def test_a_whole_batch_of_different_topics_is_one_call(redis: RespStream) -> None:
     lease = owner()
     await acquire(redis, lease)
     events = [event(TICKER, f"ticker:S{number}", number) for number in range(1000)]
@@ -375,7 +381,9 @@ def beat(lease: Lease, payload: bytes = b"beat") -> bytes:
     return beat_call(LAYOUT, "m0", lease, publish="PUBLISH", heartbeat=payload, status={"state": "live", "beat": "1"})
 
 
-async def test_a_beat_renews_the_lease_stores_the_status_and_tells_it(redis, redis_server):
+async def test_a_beat_renews_the_lease_stores_the_status_and_tells_it(
+    redis: RespStream, redis_server: RedisServer
+) -> None:
     lease = owner()
     await acquire(redis, lease)
     await redis.command("PEXPIRE", LAYOUT.lease("m0"), 500)
@@ -387,7 +395,7 @@ async def test_a_beat_renews_the_lease_stores_the_status_and_tells_it(redis, red
     subscriber.close()
 
 
-async def test_a_beat_of_a_stranger_does_nothing(redis):
+async def test_a_beat_of_a_stranger_does_nothing(redis: RespStream) -> None:
     lease, stranger = owner(), owner("w2")
     await acquire(redis, lease)
     stranger.granted(1, 0.0)
@@ -396,7 +404,7 @@ async def test_a_beat_of_a_stranger_does_nothing(redis):
     assert await everything(redis) == before
 
 
-async def test_an_owner_stays_the_owner_while_redis_is_out_of_memory(redis):
+async def test_an_owner_stays_the_owner_while_redis_is_out_of_memory(redis: RespStream) -> None:
     lease = owner()
     await acquire(redis, lease)
     await redis.command("PEXPIRE", LAYOUT.lease("m0"), 500)
@@ -407,7 +415,7 @@ async def test_an_owner_stays_the_owner_while_redis_is_out_of_memory(redis):
     assert isinstance(await acquire(redis, lease), Grant)
 
 
-async def test_release_frees_the_scope_at_once_and_only_for_its_owner(redis):
+async def test_release_frees_the_scope_at_once_and_only_for_its_owner(redis: RespStream) -> None:
     lease, stranger = owner(), owner("w2")
     await acquire(redis, lease)
     stranger.granted(1, 0.0)
@@ -416,7 +424,7 @@ async def test_release_frees_the_scope_at_once_and_only_for_its_owner(redis):
     assert isinstance(await acquire(redis, stranger), Grant)
 
 
-async def test_every_script_says_what_it_takes_and_gives():
+async def test_every_script_says_what_it_takes_and_gives() -> None:
     for script in SCRIPTS:
         head = script.text.partition("\n\n")[0]
         assert "-- KEYS " in head
