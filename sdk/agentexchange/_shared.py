@@ -47,6 +47,7 @@ class SharedTransport:
         self._options = options or SharedOptions()
         self._wanted = set(topics)
         self._inbox = Inbox(dispatcher, self._options)
+        self._layout = Layout(url.prefix)
         self._cursors: dict[str, bytes] = {}
         self._stopping = asyncio.Event()
         self._session: SharedSession | None = None
@@ -83,12 +84,14 @@ class SharedTransport:
             self._session = SharedSession(
                 self._url,
                 self._account,
+                layout=self._layout,
                 wanted=self._wanted,
                 inbox=self._inbox,
                 cursors=self._cursors,
                 options=self._options,
             )
             await self._until_stopped(self._serve(self._session))
+            self._layout = self._session.layout
             if self._session.is_healthy:
                 delays = self._new_delays()
             await self._until_stopped(self._options.sleep(next(delays)))
@@ -100,10 +103,10 @@ class SharedTransport:
             self._has_worked |= session.is_ready
             if judge(fault, has_worked=self._has_worked) is Verdict.FINAL:
                 raise final_error(fault, self._url) from fault
-            self._on_lost(fault)
+            self._on_lost(session, fault)
 
-    def _on_lost(self, fault: RedisLinkError) -> None:
-        for scope in Plan.of(Layout(self._url.prefix), self._wanted, account=self._account).scopes:
+    def _on_lost(self, session: SharedSession, fault: RedisLinkError) -> None:
+        for scope in Plan.of(session.layout, self._wanted, account=self._account).scopes:
             self._inbox.watch(scope)  # so that a client that has never connected is told too
         _log.warning("Redis is away, reconnecting: %s", fault)
         self._inbox.disconnected(str(fault))

@@ -37,10 +37,11 @@ class Flow:
     """One topic in one scope: where its reader stands.
 
     ``next_seq`` is what the hot path compares: the seq that may be handed out at once, under ``epoch``. While envelopes
-    are held (or always, for a status channel) nothing matches it.
+    are held (or always, for a status channel) nothing matches it. ``is_cut``: the connection was
+    lost since the last event.
     """
 
-    __slots__ = ("epoch", "held", "is_event", "next_seq", "received_us", "scope", "seq", "topic")
+    __slots__ = ("epoch", "held", "is_cut", "is_event", "next_seq", "received_us", "scope", "seq", "topic")
 
     def __init__(self, scope: str, topic: str, *, is_event: bool = True) -> None:
         self.scope = scope
@@ -50,6 +51,7 @@ class Flow:
         self.seq = 0
         self.received_us = 0
         self.next_seq = _NEVER
+        self.is_cut = False
         self.held: list[Envelope] | None = None
 
     @property
@@ -74,8 +76,14 @@ class Flow:
         self.epoch = envelope.epoch
         self.seq = envelope.seq
         self.received_us = envelope.received_us
+        self.is_cut = False
         if self.is_event and self.held is None:
             self.next_seq = envelope.seq + 1
+
+    def cut(self) -> None:
+        """The connection is lost: the next event is looked at, not taken on the hot path."""
+        self.is_cut = self.has_begun
+        self.next_seq = _NEVER
 
     def hold(self) -> None:
         """Keep what comes until `release`. Idempotent."""
@@ -89,7 +97,7 @@ class Flow:
         A topic that begins takes ``latest`` first and of the held ones what is newer; one that goes on takes all.
         """
         held, self.held = self.held or [], None
-        if self.has_begun:
+        if self.has_begun and self.is_event and not self.is_cut:
             self.next_seq = self.seq + 1
         if latest is None:
             return held

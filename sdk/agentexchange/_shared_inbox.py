@@ -95,6 +95,7 @@ class Inbox:
         for flows in self._flows.values():
             for flow in flows.values():
                 self.release(flow)
+                flow.cut()
         for watch in self._watches.values():
             self.tell(watch.lost(reason, now=self._options.now()))
 
@@ -227,7 +228,7 @@ class Inbox:
         self._on_gap(
             flow,
             envelope,
-            cause=Cause.DROPPED,
+            cause=Cause.REDIS_LOST if flow.is_cut else Cause.DROPPED,
             first_missing=flow.seq + 1,
             last_missing=envelope.seq - 1,
             count=count,

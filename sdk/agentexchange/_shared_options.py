@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from .redis import StreamOptions
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
 __all__ = ["SharedOptions"]
+
+
+_STREAM: Final = StreamOptions(reply_timeout_s=5.0, idle_probe_s=5.0)  # half dead: noticed within ten seconds
 
 
 def _now() -> datetime:
@@ -42,7 +45,7 @@ class SharedOptions:
         random: 0 up to 1, for jitter.
     """
 
-    stream: StreamOptions = field(default_factory=StreamOptions)
+    stream: StreamOptions = _STREAM
     silent_after_s: float = 3.5
     replace_after_s: float = 9.0
     watch_every_s: float = 0.5

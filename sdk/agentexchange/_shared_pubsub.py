@@ -53,11 +53,11 @@ class PubSub:
 
     def on_control(self, reply: Any) -> None:
         """Take a reply that is no message."""
-        if isinstance(reply, ReplyError):
-            if self._waiting:
+        match reply:
+            case ReplyError() if self._waiting:
                 self._finish(reply)
-        elif reply[0] in (b"subscribe", b"unsubscribe") or reply[1] == b"barrier":
-            self._count()
+            case [b"subscribe" | b"unsubscribe", _, _] | [b"pong", b"barrier"]:
+                self._count()
 
     def _count(self) -> None:
         if not self._waiting:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from agentexchange_schemas import FeedState, Layout
+from agentexchange_schemas import FeedState
 from agentexchange_schemas.envelope import STATUS_TOPIC
 from agentexchange_schemas.topics import Kind, is_event_topic
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from collections.abc import Set as AbstractSet
 
-    from agentexchange_schemas import Topic
+    from agentexchange_schemas import Layout, Topic
 
     from ._shared_flow import Flow
     from ._shared_inbox import Inbox
@@ -44,6 +44,7 @@ class SharedSession:
         url: RedisUrl,
         account: str,
         *,
+        layout: Layout,
         wanted: AbstractSet[Topic],
         inbox: Inbox,
         cursors: dict[str, bytes],
@@ -55,9 +56,9 @@ class SharedSession:
         self._inbox = inbox
         self._cursors = cursors
         self._options = options
-        self._layout = Layout(url.prefix)
+        self.layout = layout
         self._is_layout_known = False
-        self._plan = Plan(self._layout)
+        self._plan = Plan(layout)
         self._pubsub = PubSub(options)
         self._wake = asyncio.Event()
         self._streams: list[RespStream] = []
@@ -120,17 +121,17 @@ class SharedSession:
         """Without one no bridge has ever been here: its defaults are assumed, and it is looked for again."""
         layout = await self._commands.layout()
         self._is_layout_known = layout is not None
-        if layout is not None and layout != self._layout:
+        if layout is not None and layout != self.layout:
             if self._plan.scopes:
                 raise LinkClosedError("the bridge has set another partition count")
-            self._layout = layout
+            self.layout = layout
 
     async def _follow(self) -> None:
         """Bring what is read in line with what is wanted, now and after each change."""
         while True:
             self._wake.clear()
             keep_logs = self._reader is not None
-            await self._apply(Plan.of(self._layout, self._wanted, account=self._account, keep_logs=keep_logs))
+            await self._apply(Plan.of(self.layout, self._wanted, account=self._account, keep_logs=keep_logs))
             self._check_key()
             for scope in sorted(self._plan.scopes):
                 await self._join(scope)
@@ -154,7 +155,7 @@ class SharedSession:
     # Opening and closing
 
     def _open(self, scope: str, topic: str) -> str:
-        channel = self._layout.channel(scope, topic)
+        channel = self.layout.channel(scope, topic)
         self._inbox.open_channel(channel, self._inbox.flow(scope, topic))
         return channel
 
@@ -166,8 +167,8 @@ class SharedSession:
         return self._open(scope, str(topic))
 
     async def _close(self, channels: Iterable[tuple[str, Topic]], scopes: Iterable[str]) -> None:
-        named = [(self._layout.channel(scope, str(topic)), scope, topic) for scope, topic in channels]
-        named_scopes = [(self._layout.status(scope), scope) for scope in scopes]
+        named = [(self.layout.channel(scope, str(topic)), scope, topic) for scope, topic in channels]
+        named_scopes = [(self.layout.status(scope), scope) for scope in scopes]
         await self._pubsub.unsubscribe([name for name, *_ in named] + [name for name, _ in named_scopes])
         for name, scope, topic in named:
             self._inbox.close_channel(name)
@@ -193,7 +194,7 @@ class SharedSession:
         flows += await self._every_ticker(scope)
         if not flows:
             return
-        latest = await self._commands.latest(self._layout, flows)
+        latest = await self._commands.latest(self.layout, flows)
         # What was published before the latest value was read may still be on its way on the other connection.
         await self._pubsub.barrier()
         self._due.difference_update(flows)
@@ -205,7 +206,7 @@ class SharedSession:
         if scope not in self._due_scopes:
             return []
         self._due_scopes.discard(scope)
-        topics = await self._commands.tickers(self._layout, scope)
+        topics = await self._commands.tickers(self.layout, scope)
         flows = [self._inbox.flow(scope, topic) for topic in topics if is_event_topic(topic)]
         return [flow for flow in flows if not flow.has_begun and flow.held is None]
 
@@ -216,7 +217,7 @@ class SharedSession:
         new = sorted(set(scopes) - self._cursors.keys())
         if not new:
             return
-        self._cursors |= await self._commands.log_ends(self._layout, new)
+        self._cursors |= await self._commands.log_ends(self.layout, new)
         self._due_scopes.update(new)
         # Tickers that change from channel to log: what was published before the ends were read comes first.
         await self._pubsub.barrier()
@@ -225,7 +226,7 @@ class SharedSession:
         """Start or stop reading the logs."""
         if self._plan.logs and self._reader is None:
             stream = await RespStream.connect(self._url, name=_NAME, options=self._options.stream)
-            reader = LogReader(stream, self._layout, self._cursors, inbox=self._inbox, options=self._options)
+            reader = LogReader(stream, self.layout, self._cursors, inbox=self._inbox, options=self._options)
             self._reader = (self._own(stream), self._tasks.create_task(reader.run()))
         elif self._reader is not None and not self._plan.logs:
             for task in self._reader:
@@ -253,7 +254,7 @@ class SharedSession:
 
     async def _look(self, scopes: Iterable[str]) -> None:
         names = sorted(scopes)
-        reports = await self._commands.reports(self._layout, names)
+        reports = await self._commands.reports(self.layout, names)
         now, clock = self._options.now(), self._options.clock()
         for scope, report in zip(names, reports, strict=True):
             self._inbox.tell(self._inbox.watch(scope).looked_at(report, now=now, clock=clock))

@@ -338,7 +338,13 @@ async def test_after_a_reconnect_the_newest_value_comes_and_the_gap_before_it_is
             writer.event("ticker:BTCUSDT", {"symbol": "BTCUSDT", "price": price}, channel=False)
         writer.client.client_kill_filter(_type="pubsub")
         await got.until(lambda got: got.prices == ["1", "4"])
-        assert [(status.first_missing, status.last_missing) for status in got.statuses if status.count] == [(2, 3)]
+        (gap,) = [status for status in got.statuses if status.count]
+        assert (gap.first_missing, gap.last_missing, gap.cause) == (2, 3, Cause.REDIS_LOST)
+        writer.ticker("BTCUSDT", "5")
+        writer.seqs["ticker:BTCUSDT"] += 1
+        writer.ticker("BTCUSDT", "7")
+        await got.until(lambda got: got.prices == ["1", "4", "5", "7"])
+        assert got.statuses[-1].cause == Cause.DROPPED
 
 
 async def test_a_half_dead_subscription_is_replaced(writer: LayoutWriter, redis_server: RedisServer) -> None:
