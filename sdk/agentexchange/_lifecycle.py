@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import threading
+from collections import deque
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,7 @@ class Lifecycle:
         self._make_transport = make_transport
         self._lock = threading.RLock()
         self._phase = Phase.NEW
+        self._changes: deque[Callable[[], None]] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._done: concurrent.futures.Future[None] = concurrent.futures.Future()
         self.transport: Transport | None = None
@@ -68,10 +70,11 @@ class Lifecycle:
     def apply(self, change: Callable[[], None]) -> None:
         """Make a change: at once on the loop's thread or while none runs, else as soon as the loop gets to it."""
         with self._lock:
+            self._changes.append(change)
             if self._loop is None or _running_loop() is self._loop:
-                change()
+                self._make_changes()
             else:
-                self._loop.call_soon_threadsafe(change)
+                self._loop.call_soon_threadsafe(self._make_changes)
 
     def stop(self) -> None:
         """End the run under way, or the first one before it begins. Idempotent."""
@@ -105,7 +108,13 @@ class Lifecycle:
         with self._lock:
             self._phase = Phase.ENDED
             self._loop = self.transport = None
+            self._make_changes()  # those the loop did not get to
             self._done.set_result(None)
+
+    def _make_changes(self) -> None:
+        with self._lock:
+            while self._changes:
+                self._changes.popleft()()
 
     def _stop_on_loop(self) -> None:
         if self.transport is not None:

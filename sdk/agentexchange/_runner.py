@@ -61,7 +61,12 @@ class Runner:
         if self._hides_forming and fields.get("is_closed") is False:
             return
         origin = Origin(envelope, source, scope, time.time_ns() // 1000) if self._wants_meta else None
-        self.put_item((topic, fields, origin))
+        items = self._items  # as `put_item`: a call less for each event
+        if len(items) >= self.queue.limit:
+            self.queue.make_room()
+        items.append((topic, fields, origin))
+        if self._idle:
+            self._rouse()
 
     def put_item(self, item: Item) -> None:
         """Queue one item."""
@@ -70,9 +75,12 @@ class Runner:
             self.queue.make_room()
         items.append(item)
         if self._idle:
-            self._idle = False
-            self.queue.caught_up()
-            self._wake()
+            self._rouse()
+
+    def _rouse(self) -> None:
+        self._idle = False
+        self.queue.caught_up()
+        self._wake()
 
     def finish(self, *, deliver: bool) -> None:
         """Make `run` return, after what waits if ``deliver``."""

@@ -137,7 +137,7 @@ class AgentExchangeWS:
         """Subscribe ``"ticker:SOLUSDT"``, ``"ticker:all"``, ``"candles:BTCUSDT:1m"``, ``"orders"`` or ``"portfolio"``.
 
         With ``handler``, as its decorator would. Without, events go to the handlers that the topic has already (after
-        an `unsubscribe`), and ticks to the handlers for ``"all"``. Idempotent. Takes effect on the live connection.
+        an `unsubscribe`), and ticks to the handlers for ``"all"``. Takes effect on the live connection.
 
         Raises:
             ValueError: not a topic.
