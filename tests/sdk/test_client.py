@@ -150,6 +150,9 @@ except MissingExtraError as exc:
 
 async def test_handlers_get_flat_dicts_models_and_statuses(sandbox: SandboxExchange) -> None:
     ws, dicts, models, orders, statuses = client(sandbox), Box(), Box(), Box(), Box()
+    portfolios, candles = Box(), Box()
+    ws.on_portfolio()(portfolios.put)
+    ws.on_candles("BTCUSDT", "1m")(candles.put)
 
     @ws.on_ticker("BTCUSDT")
     async def on_dict(data: dict[str, Any]) -> None:
@@ -168,7 +171,11 @@ async def test_handlers_get_flat_dicts_models_and_statuses(sandbox: SandboxExcha
         statuses.put(str(status.state))
 
     async with ws:
-        await sandbox.control.wait_for_subscriptions(ALL, "orders")
+        await sandbox.control.wait_for_subscriptions(ALL, "orders", "portfolio", "candles:BTCUSDT:1m")
+        candle = {"time": "2026-02-23T15:30:00Z"} | dict.fromkeys(("open", "high", "low", "close", "volume"), "1")
+        for is_closed in (False, True):
+            sandbox.control.push_candle("BTCUSDT", "1m", candle | {"is_closed": is_closed})
+        sandbox.control.send_portfolio()
         sandbox.control.push_tick("BTCUSDT", price="64000.10")
         sandbox.control.push_tick("ETHUSDT", price="3000")
         sandbox.control.step_orders(1)
@@ -176,6 +183,10 @@ async def test_handlers_get_flat_dicts_models_and_statuses(sandbox: SandboxExcha
         await models.until(2)
         await orders.until(1)
         await statuses.until(2)
+        await candles.until(1)
+        await portfolios.until(1)
+    assert [data["open_time"] for data in candles.seen] == ["2026-02-23T15:30:00Z"]
+    assert list(portfolios.seen[0])[:4] == ["total_equity", "available_cash", "unrealized_pnl", "roi_pct"]
     assert dicts.seen[0].keys() >= {"symbol", "price", "timestamp", "quantity", "is_buyer_maker"}
     assert [tick.price for tick in models.seen] == ["64000.10", "3000"]
     assert statuses.seen == ["connecting", "live"]
