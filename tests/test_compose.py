@@ -134,7 +134,7 @@ class Installation:
         service = services()[name]
         argv = [self.here(str(part)) for part in service["command"]]
         programs = {
-            "agentexchange": [sys.executable, "-m", "agentexchange_bridge.cli"],
+            "agentexchange": [sys.executable, "-m", "agentexchange_bridge"],
             "python": [sys.executable],
             "redis-server": [server_binaries()["valkey"]],
         }

@@ -19,7 +19,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CLI = [sys.executable, "-m", "agentexchange_bridge.cli", "demo"]
+CLI = [sys.executable, "-m", "agentexchange_bridge", "demo"]
 DEADLINE_S = 45
 
 

@@ -32,7 +32,7 @@ ORDERS_PER_S: Final = 4
 _POLL_S: Final = 0.02
 _READY_S: Final = 15.0
 _PORT_TRIES: Final = 5
-_CLI: Final = (sys.executable, "-m", "agentexchange_bridge.cli")
+_CLI: Final = (sys.executable, "-m", "agentexchange_bridge")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from agentexchange_bridge.demo._processes import Process, child_environment
 
 KEY = "ak_live_cli_test/key+1"
-CLI = (sys.executable, "-m", "agentexchange_bridge.cli")
+CLI = (sys.executable, "-m", "agentexchange_bridge")
 
 
 @dataclass(frozen=True)
