@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import pickle
 import shutil
 import sys
 import tempfile
@@ -25,7 +26,7 @@ from tests._servers import server_binaries
 from .checker import check
 from .report import as_json, as_text
 from .roster import ROSTERS
-from .runner import Plan, run
+from .runner import Plan, Result, run
 from .schedule import KINDS, schedule
 
 
@@ -47,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--server", choices=sorted(server_binaries()), default="valkey", help="(valkey)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all reports there")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="leave journals and logs there")
+    parser.add_argument("--recheck", type=Path, metavar="FOLDER", help="check a run that was kept, and run nothing")
     parser.add_argument("--dry-run", action="store_true", help="print the schedule, and run nothing")
     return parser
 
@@ -76,6 +78,7 @@ def _one(args: argparse.Namespace, seed: int) -> dict[str, Any] | None:
         if args.dry_run:
             return None
         result = asyncio.run(run(plan, _say))
+        (folder / "result.pickle").write_bytes(pickle.dumps(result))
         findings = check(result.history)
         _say("\n" + as_text(findings, result) + "\n")
         return as_json(findings, result, seed=seed, seconds=args.seconds, steps=[str(step) for step in plan.steps])
@@ -85,6 +88,13 @@ def _one(args: argparse.Namespace, seed: int) -> dict[str, Any] | None:
                 folder, args.keep / f"seed-{seed}", dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.sock")
             )
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _recheck(folder: Path) -> int:
+    result: Result = pickle.loads((folder / "result.pickle").read_bytes())  # noqa: S301 - written by this program
+    findings = check(result.history)
+    _say(as_text(findings, result))
+    return int(not findings.is_clean)
 
 
 def _say(text: str) -> None:
@@ -100,6 +110,8 @@ def main() -> int:
     except ValueError as exc:
         sys.stderr.write(f"chaos: {exc}\n")
         return 2
+    if args.recheck:
+        return _recheck(args.recheck)
     reports = [report for seed in seeds if (report := _one(args, seed)) is not None]
     if args.json:
         args.json.write_text(json.dumps(reports, indent=1))

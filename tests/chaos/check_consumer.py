@@ -13,6 +13,7 @@ when it died is nobody's loss in this mode. Leniencies, no more than these:
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 __all__ = ["JOIN_US", "Truth", "check_consumers", "longest_silence_s"]
 
 JOIN_US: Final = us(10.0)
+RECOVER_LIMIT: Final = 100_000
+"""Entries of the log up to which ticks are recovered (the library's default)."""
+
 ALL: Final = "ticker:all"
 
 
@@ -45,9 +49,14 @@ class Truth:
             for entry in log.events:
                 assert entry.n is not None
                 self.by_topic.setdefault(entry.topic, {})[entry.n] = entry
+        self._market_us = [entry.r_us for entry in history.logs[MARKET].entries] if MARKET in history.logs else []
         self.sent = {(event.topic, event.n) for event in history.sent}
         self.times_us = (history.sent[0].at_us, history.sent[-1].at_us) if history.sent else (0, 0)
         self.was_killed = any(fault.kind in ("kill", "wipe") and fault.target == "redis" for fault in history.faults)
+
+    def entries_between(self, start_us: int, end_us: int) -> int:
+        """How many of the market's entries were received in that time."""
+        return bisect_right(self._market_us, end_us) - bisect_left(self._market_us, start_us)
 
     def topics_of(self, wanted: Iterable[str]) -> list[str]:
         """Concrete topics: the wildcard stands for every ticker in the log."""
@@ -178,10 +187,25 @@ class _Handler:
         missing = [entry for n, entry in sorted(log.items()) if first < n <= last and n not in got]
         undeclared = [entry for entry in missing if not self._is_declared(topic, entry)]
         self._row.declared += len(missing) - len(undeclared)
+        self._check_unrecovered(topic, missing)
         lost = undeclared[self._conflate(topic, len(undeclared)) :]
         self._row.lost += len(lost)
         numbers = [entry.n for entry in lost if entry.n is not None]
         self._findings.add_numbers("lost", self._where, topic, numbers, _seqs_of(lost))
+
+    def _check_unrecovered(self, topic: str, missing: list[Logged]) -> None:
+        """A gap may be told only of what the log no longer holds, or what lies beyond the recovery bound."""
+        told = [entry for entry in missing if any(_names(each.status, topic, entry) for each in self._incarnation.told)]
+        if told and (topic == "orders" or not self._is_beyond_bound(told[0], told[-1])):
+            numbers = [entry.n for entry in told if entry.n is not None]
+            self._findings.add_numbers(
+                "unrecovered", self._where, topic, numbers, f"told missing, yet in the log: {_seqs_of(told)}"
+            )
+
+    def _is_beyond_bound(self, first: Logged, last: Logged) -> bool:
+        if not first.topic.startswith("ticker:"):
+            return False
+        return self._truth.entries_between(first.r_us, last.r_us) > RECOVER_LIMIT
 
     def _conflate(self, topic: str, missing: int) -> int:
         """How many of the missing the handler's own queue replaced by newer ones: it counts, and names none."""
@@ -204,12 +228,20 @@ class _Handler:
         self._findings.add_numbers("mute", self._where, topic, late, "never called, though the log went on")
 
 
+def _names(status: FeedStatus, topic: str, entry: Logged) -> bool:
+    """Whether a gap that was told names this event's seq."""
+    first, last = status.first_missing, status.last_missing
+    if status.topic != topic or first is None or last is None:
+        return False
+    return entry.seq is not None and first <= entry.seq <= last
+
+
 def _covers(status: FeedStatus, topic: str, entry: Logged, truth: Truth) -> bool:
     """Whether a gap that was told holds this event."""
     if status.topic != topic:
         return False
-    if status.first_missing is not None and status.last_missing is not None:
-        return entry.seq is not None and status.first_missing <= entry.seq <= status.last_missing
+    if status.first_missing is not None:
+        return _names(status, topic, entry)
     if status.cause != Cause.LOG_REPLACED or not truth.was_killed or status.until is None:
         return False
     return status.since.timestamp() * 1e6 - 1 <= entry.r_us <= status.until.timestamp() * 1e6 + 1

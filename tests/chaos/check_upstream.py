@@ -100,6 +100,9 @@ def check_unwritten(history: History, findings: Findings) -> None:
         findings.figures["unwritten"] += len(missing)
         findings.figures["told_more_than_lost"] += sum(max(0, (s.count or 0) - s.used) for s in losses)
         blind_us = sum(min(s.until_us, history.end_us) - s.since_us for s in blind)
+        findings.figures["written_inside_blind"] += sum(
+            any(span.since_us < r_us < span.until_us for span in blind) for r_us in received.values()
+        )
         findings.figures[f"blind_ms {scope}"] += round(blind_us / 1000)
 
 

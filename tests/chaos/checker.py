@@ -4,8 +4,9 @@ Kinds of violation:
 
 - of the log: ``misplaced`` ``epoch_fell`` ``seq_hole`` ``written_twice`` ``written_out_of_order`` ``key_differs``
 - of the way from upstream: ``unwritten`` (neither in the log nor told) ``phantom`` (never sent)
-- of consumers: ``lost`` ``mute`` ``doubled`` ``out_of_order`` ``mislabelled`` ``unlogged`` ``foreign`` ``false_gap``
-  ``untold`` and ``told_twice`` (notices) ``ended``
+- of consumers: ``lost`` (neither delivered nor told) ``unrecovered`` (told missing, though the log holds it and the
+  recovery bound does not excuse it) ``mute`` ``doubled`` ``out_of_order`` ``mislabelled`` ``unlogged`` ``foreign``
+  ``false_gap`` ``untold`` and ``told_twice`` (notices) ``ended``
 
 Each module of checks names its leniencies in its head; there are no others.
 """

@@ -161,14 +161,19 @@ class Proxy:
     def _lanes(self, direction: Direction) -> list[_Lane]:
         return {"to": [self._to], "from": [self._from], "both": [self._to, self._from]}[direction]
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
         if self._is_refusing:
             _reset(writer)
             return
-        task = asyncio.current_task()
-        assert task is not None
-        self._connections[task] = writers = [writer]
+        writers = [writer]
+        task = asyncio.get_running_loop().create_task(self._attend(reader, writer, writers))
+        self._connections[task] = writers
+        task.add_done_callback(self._connections.pop)
+
+    async def _attend(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, writers: list[asyncio.StreamWriter]
+    ) -> None:
         try:
             await self._carry(reader, writer, writers)
         except* OSError:
@@ -176,7 +181,6 @@ class Proxy:
         finally:
             for each in writers:
                 _reset(each)
-            del self._connections[task]
 
     async def _carry(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, writers: list[asyncio.StreamWriter]

@@ -26,6 +26,7 @@ def as_text(findings: Findings, result: Result) -> str:
             ["memory, MB", "first", "peak", "last"],
             [[name, *(f"{value:g}" for value in (m.first, m.peak, m.last))] for name, m in result.memory.items()],
         ),
+        _table(["notice", "", "seconds before the end", "cause", "topic", "count"], _notices(result)),
         *(f"trouble: {text}" for text in result.troubles),
         *(f"VIOLATION {violation}" for violation in findings.violations[:MAX_VIOLATIONS]),
     ]
@@ -40,6 +41,21 @@ def as_json(findings: Findings, result: Result, **about: Any) -> dict[str, Any]:
     faults = [fault._asdict() for fault in result.history.faults]
     memory = {name: {"first": m.first, "peak": m.peak, "last": m.last} for name, m in result.memory.items()}
     return {**about, **findings.to_json(), "faults": faults, "memory_mb": memory, "troubles": result.troubles}
+
+
+def _notices(result: Result) -> list[list[str]]:
+    """What the logs tell of the feed: spans as seconds before the run's end, as faults would be looked up."""
+    end = result.history.end_us / 1_000_000
+    rows = []
+    for scope, log in result.history.logs.items():
+        for entry in log.notices:
+            status = entry.notice
+            assert status is not None
+            until = f"{status.until.timestamp() - end:.3f}" if status.until else ""
+            span = f"{entry.r_us / 1e6 - end:9.3f}: {status.since.timestamp() - end:.3f} .. {until}"
+            count = "" if status.count is None else str(status.count)
+            rows.append([scope[:6], str(status.state), span, status.cause or "", status.topic or "", count])
+    return rows
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
