@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from agentexchange_schemas import (
     Candle,
     Cause,
@@ -16,6 +18,7 @@ from agentexchange_schemas import (
 )
 
 from ._dispatch import HandlerStats
+from ._extras import has_redis, redis_backed
 from ._meta import EventMeta
 from .client import AgentExchangeWS
 from .errors import (
@@ -26,6 +29,9 @@ from .errors import (
     StaleValueError,
     UsageError,
 )
+
+if TYPE_CHECKING:
+    from .latest import AsyncLatestReader, Latest, LatestReader
 
 __all__ = [
     "AgentExchangeError",
@@ -48,3 +54,13 @@ __all__ = [
     "Topic",
     "UsageError",
 ]
+
+if has_redis():  # a plain install has these names too, but asking for them says what is missing
+    __all__ += ["AsyncLatestReader", "Latest", "LatestReader"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in ("AsyncLatestReader", "Latest", "LatestReader"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value = redis_backed("latest", name)
+    return value

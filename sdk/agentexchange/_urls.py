@@ -161,6 +161,10 @@ def _upstream(parts: SplitResult) -> UpstreamUrl:
 def _host(parts: SplitResult) -> str:
     if not parts.hostname:
         raise ValueError("base_url names no host: write for example ws://localhost:8000")
+    try:
+        parts.hostname.encode("idna")
+    except UnicodeError:
+        raise ValueError("base_url has a malformed host") from None
     return parts.hostname
 
 

@@ -10,11 +10,12 @@ from agentexchange_schemas import Topic
 
 from ._direct import DirectTransport
 from ._dispatch import DEFAULT_MAX_QUEUE, Dispatcher
+from ._extras import redis_backed
 from ._handlers import Handler
 from ._lifecycle import Lifecycle
 from ._scope import TaskScope
 from ._urls import RedisUrl, api_key_secret, parse_base_url
-from .errors import MissingExtraError, UsageError
+from .errors import UsageError
 from .upstream import AuthJudge, AuthPolicy, FeedOptions
 
 if TYPE_CHECKING:
@@ -255,7 +256,7 @@ class AgentExchangeWS:
     def _maker(self, url: UpstreamUrl | RedisUrl) -> Callable[[], Transport]:
         """How to build the transport of one run."""
         if isinstance(url, RedisUrl):
-            shared = _shared_transport()
+            shared: type[SharedTransport] = redis_backed("_shared", "SharedTransport")
             return lambda: shared(url, self._api_key, dispatcher=self._dispatcher, topics=tuple(self._topics))
         return lambda: DirectTransport(
             url,
@@ -265,16 +266,6 @@ class AgentExchangeWS:
             auth=self._judge,
             options=self._options,
         )
-
-
-def _shared_transport() -> type[SharedTransport]:
-    try:
-        from ._shared import SharedTransport  # noqa: PLC0415 - a plain install has no redis
-    except ModuleNotFoundError as exc:
-        if exc.name is None or exc.name.partition(".")[0] not in ("redis", "hiredis"):
-            raise
-        raise MissingExtraError('a shared feed needs redis: pip install "agentexchange[redis]"') from exc
-    return SharedTransport
 
 
 def _topic(topic: str | Topic) -> Topic:

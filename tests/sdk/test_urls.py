@@ -72,6 +72,8 @@ def test_a_redis_url_shows_no_password() -> None:
         ("localhost:8000", "ws://"),
         ("ftp://h", "redis://"),
         ("ws://", "host"),
+        ("ws://a..b", "host"),
+        ("ws://[::1", "host"),
         ("ws://h:x", "port"),
         ("ws://h:0", "port"),
         ("ws://h:99999", "port"),

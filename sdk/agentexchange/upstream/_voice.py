@@ -98,7 +98,7 @@ class Voice:
         cause: Cause | None = None,
         message: str | None = None,
     ) -> None:
-        _log.info("feed: %s -> %s%s", self._stats.state, state, f" ({message})" if message else "")
+        _log.info("feed: %s%s", state, f" ({message})" if message else "")
         self._stats.state = state
         self._tell(
             FeedStatus(

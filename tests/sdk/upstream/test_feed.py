@@ -141,6 +141,22 @@ async def test_forty_silent_seconds_end_a_session(sandbox: SandboxExchange) -> N
     assert sink.statuses[2].cause == "upstream_silent"
 
 
+async def test_frames_that_a_blocked_loop_left_unread_are_no_silence(sandbox: SandboxExchange) -> None:
+    sink, time = Sink(), Timeline()
+    sandbox.control.mute_pings()
+    async with running(make_feed(sandbox.url, sink, BTC, time=time)):
+        await sink.until_state(FeedState.LIVE)
+        await time.until_asleep(40)
+        time.advance(35)
+        sandbox.control.push_tick("BTCUSDT", price="1")
+        time.advance(5)  # in one step of the loop: the watch wakes before anything is read
+        await time.until_asleep(0.05)
+        await sink.until(lambda: sink.events)
+        time.advance(0.05)
+        await time.until_asleep(39.95)
+    assert sink.states == ["connecting", "live"]
+
+
 async def test_a_silent_wildcard_is_stale_though_pings_go_on(sandbox: SandboxExchange) -> None:
     sink, time = Sink(), Timeline()
     async with running(make_feed(sandbox.url, sink, ALL, time=time)) as task:
