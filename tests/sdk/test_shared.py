@@ -498,3 +498,26 @@ async def test_another_accounts_channel_is_refused_in_words(make_redis: Callable
     url = f"redis://crew:pw@127.0.0.1:{server.port}"
     with pytest.raises(FinalConnectionError, match="NOPERM"):
         await asyncio.wait_for(Client(url, "orders").transport.run(), 10)
+
+
+@pytest.mark.parametrize("ending", ["cancel", "stop"])
+async def test_it_ends_cleanly_at_every_step(writer: LayoutWriter, redis_server: RedisServer, ending: str) -> None:
+    """Cancelled or stopped after each number of turns of the loop: before the first connect, between, and after."""
+    writer.ticker("BTCUSDT", "1")
+    before = asyncio.all_tasks()
+    for turns in range(0, 60, 2):
+        client = Client(redis_server.url, "ticker:all", "candles:BTCUSDT:1m", "portfolio")
+        task = asyncio.create_task(client.transport.run())
+        for _ in range(turns):
+            await asyncio.sleep(0.0003)
+        if turns == 58:
+            await client.got.until(lambda got: bool(got.events))
+        if ending == "cancel":
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        else:
+            client.transport.stop()
+            await asyncio.wait_for(task, 2)
+        assert asyncio.all_tasks() == before
+    await _eventually(lambda: len(writer.client.client_list()) == 1)
