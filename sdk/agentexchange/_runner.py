@@ -169,7 +169,9 @@ class Runner:
             if inspect.iscoroutine(result):
                 result.close()
                 raise TypeError("it returned a coroutine, which nobody awaits: declare it with async def")  # noqa: TRY301
-        except Exception as exc:  # noqa: BLE001 - whatever a handler raises stops nothing
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:  # noqa: BLE001 - whatever else it raises, a CancelledError too, stops nothing
             self._report(item[0], exc)
 
     # Both

@@ -276,6 +276,21 @@ async def test_a_handler_that_awaits_something_cancelled_goes_on(caplog: pytest.
     assert len(caplog.records) == 2
 
 
+async def test_a_sync_handler_that_raises_cancelled_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    dispatcher, calls = Dispatcher(), Calls()
+
+    def on_tick(data: dict[str, Any]) -> None:
+        calls.sync(data)
+        raise asyncio.CancelledError
+
+    add(dispatcher, on_tick, BTC)
+    async with running(dispatcher):
+        dispatcher.event(BTC, tick(1))
+        dispatcher.event(BTC, tick(2))
+        await calls.until(2)
+    assert len(caplog.records) == 2
+
+
 @pytest.mark.parametrize("exc", [SystemExit(3), KeyboardInterrupt()])
 @pytest.mark.parametrize("is_async", [True, False])
 def test_system_exit_in_a_handler_ends_the_program(exc: BaseException, *, is_async: bool) -> None:
