@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from agentexchange.redis import ReplyError
@@ -9,7 +10,7 @@ from agentexchange.redis import ReplyError
 from ._result import Finding, fail, ok, warn
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
     from agentexchange.redis import RespStream
     from agentexchange_schemas import Layout
@@ -17,52 +18,64 @@ if TYPE_CHECKING:
 __all__ = ["check_rights"]
 
 _MISSING: Final = "0" * 40  # the hash of no script
+_RULES: Final = "set the rules that docs/operations.md lists"
+
+
+@dataclass(frozen=True, slots=True)
+class _Role:
+    """What somebody does in Redis; who may not make the first call is not meant to be one."""
+
+    name: str
+    calls: tuple[tuple[str, ...], ...]
 
 
 async def check_rights(stream: RespStream, layout: Layout, scope: str) -> AsyncIterator[Finding]:
-    """Reading as a crew does, writing as a bridge does."""
+    """A user is a crew's, a bridge's, or both; and may then do all of it."""
+    roles = _roles(layout, scope)
     try:
         user = (await stream.command("ACL", "WHOAMI")).decode(errors="replace")
-        denied = {role: await _denied(stream, user, calls) for role, calls in _calls(layout, scope).items()}
+        denied = {role: await _denied(stream, user, role) for role in roles}
     except ReplyError:
         yield warn("permissions", "the server does not let this user ask", "run doctor as an operator to check them")
         return
-    yield _judge(f"user {user!r} as a crew", denied["read"], fail, "grant them: see docs/operations.md")
-    fix = "a crew needs none of them; a bridge does: see docs/operations.md"
-    yield _judge(f"user {user!r} as a bridge", denied["write"], warn, fix)
+    meant = {role: missing for role, missing in denied.items() if role.calls[0] not in missing}
+    for role, missing in meant.items():
+        check = f"user {user!r} as a {role.name}"
+        names = ", ".join(" ".join(call[:2]) for call in missing)
+        yield fail(check, f"may not: {names}", _RULES) if missing else ok(check, "may do all it needs")
+    if not meant:
+        yield warn(
+            "permissions", f"user {user!r} may act neither as a crew nor as a bridge", f"unless meant so, {_RULES}"
+        )
 
 
-def _judge(check: str, denied: list[str], judge: Callable[[str, str, str], Finding], fix: str) -> Finding:
-    if not denied:
-        return ok(check, "may do all it needs")
-    return judge(check, f"may not: {', '.join(denied)}", fix)
+async def _denied(stream: RespStream, user: str, role: _Role) -> list[tuple[str, ...]]:
+    return [call for call in role.calls if await stream.command("ACL", "DRYRUN", user, *call) != b"OK"]
 
 
-async def _denied(stream: RespStream, user: str, calls: list[tuple[str, ...]]) -> list[str]:
-    answers = {call: await stream.command("ACL", "DRYRUN", user, *call) for call in calls}
-    return [" ".join(call[:2]) for call, answer in answers.items() if answer != b"OK"]
-
-
-def _calls(layout: Layout, scope: str) -> dict[str, list[tuple[str, ...]]]:
+def _roles(layout: Layout, scope: str) -> tuple[_Role, _Role]:
     ticker = "ticker:BTCUSDT"
-    return {
-        "read": [
-            ("HGETALL", layout.meta),
-            ("MGET", layout.latest(scope, ticker)),
-            ("HGETALL", layout.status(scope)),
-            ("XRANGE", layout.log(scope), "-", "+"),
-            ("XREAD", "STREAMS", layout.log(scope), "0"),
-            ("SUBSCRIBE", layout.channel(scope, ticker)),
-        ],
-        "write": [
-            ("SCRIPT", "LOAD", "return 1"),
-            ("EVALSHA", _MISSING, "1", layout.lease(scope)),
-            ("SET", layout.latest(scope, ticker), ""),
-            ("XADD", layout.log(scope), "*", "e", ""),
-            ("XTRIM", layout.log(scope), "MINID", "0"),
-            ("HSET", layout.seq(scope), ticker, "0"),
-            ("PEXPIRE", layout.lease(scope), "1"),
-            ("PUBLISH", layout.channel(scope, ticker), ""),
-            ("ZADD", layout.workers, "0", "worker"),
-        ],
-    }
+    channel, latest, log = layout.channel(scope, ticker), layout.latest(scope, ticker), layout.log(scope)
+    crew = (
+        ("SUBSCRIBE", channel),
+        ("HGETALL", layout.meta),
+        ("MGET", latest),
+        ("EXISTS", layout.lease(scope)),
+        ("HGETALL", layout.status(scope)),
+        ("XRANGE", log, "-", "+"),
+        ("XREVRANGE", log, "+", "-"),
+        ("XREAD", "STREAMS", log, "0"),
+    )
+    bridge = (
+        ("EVALSHA", _MISSING, "1", layout.lease(scope)),
+        ("SCRIPT", "LOAD", "return 1"),
+        ("HSETNX", layout.meta, "version", "1"),
+        ("SET", latest, ""),
+        ("XADD", log, "*", "e", ""),
+        ("XTRIM", log, "MINID", "0"),
+        ("HSET", layout.seq(scope), ticker, "0"),
+        ("PEXPIRE", layout.lease(scope), "1"),
+        ("PUBLISH", channel, ""),
+        ("ZADD", layout.workers, "0", "worker"),
+    )
+    return _Role("crew", crew), _Role("bridge", bridge)

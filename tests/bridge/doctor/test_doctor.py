@@ -125,16 +125,30 @@ async def test_state_of_a_served_scope(redis_server: RedisServer, state: str, le
     assert (await findings(redis_server.url))["market m0"].level is level
 
 
+ASKS = ("-@all", "+ping", "+select", "+acl|whoami", "+acl|dryrun", "+info", "+time", "+hgetall", "+get", "+exists")
+READS = ("+subscribe", "+mget", "+xrange", "+xrevrange", "+xread")
+
+
 @pytest.mark.every_server
-async def test_a_crew_s_narrow_rights_are_enough_to_read_and_not_to_write(redis_server: RedisServer) -> None:
-    rules = ("~ax:*", "&ax:*", "-@all", "+@read", "+subscribe", "+ping", "+select", "+acl|whoami", "+acl|dryrun",
-             "+info", "+time", "+client|setname", "-keys", "-scan")  # fmt: skip
-    await write(redis_server, ("ACL", "SETUSER", "crew", "on", ">pw-of-crew", *rules))
-    found = await findings(redis_server.url.replace("redis://", "redis://crew:pw-of-crew@"))
-    assert found["user 'crew' as a crew"].level is Level.OK
-    bridge = found["user 'crew' as a bridge"]
-    assert bridge.level is Level.WARN
-    assert "PUBLISH" in bridge.found
+@pytest.mark.parametrize(
+    ("rules", "levels", "missing"),
+    [
+        (("~ax:*", "&ax:*", *ASKS, *READS), {"user 'someone' as a crew": Level.OK}, ""),
+        (("~ax:*", "&ax:*", *ASKS, *READS[:-1]), {"user 'someone' as a crew": Level.FAIL}, "XREAD STREAMS"),
+        (("~ax:*", "resetchannels", *ASKS, *READS), {"permissions": Level.WARN}, "neither"),
+        (("~ax:*", "&ax:*", *ASKS, "+evalsha"), {"user 'someone' as a bridge": Level.FAIL}, "SCRIPT LOAD"),
+        (("~ax:*", "&ax:*", *ASKS), {"permissions": Level.WARN}, "neither as a crew nor as a bridge"),
+        (("~ax:*", *ASKS, "-acl"), {"permissions": Level.WARN}, "does not let this user ask"),
+    ],
+)
+async def test_rights(
+    redis_server: RedisServer, rules: tuple[str, ...], levels: dict[str, Level], missing: str
+) -> None:
+    await write(redis_server, ("ACL", "SETUSER", "someone", "on", ">pw-of-crew", *rules))
+    found = await findings(redis_server.url.replace("redis://", "redis://someone:pw-of-crew@"))
+    told = {check: finding for check, finding in found.items() if check.startswith(("user", "permissions"))}
+    assert {check: finding.level for check, finding in told.items()} == levels
+    assert missing in next(iter(told.values())).found
     assert found["settings"].level is Level.WARN
     assert "pw-of-crew" not in str(found)
 
