@@ -29,12 +29,24 @@ _SWEEP: Final = 64  # ticks taken before their size is looked at
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BufferLimits:
-    """Bounds of one scope's buffer; bytes count the packed fields and what Python adds to them."""
+    """Bounds of one scope's buffer; bytes count the packed fields and what Python adds to them.
+
+    The defaults keep a worker of one market and one account scope below 150 MB with both buffers full.
+    """
 
     ticks: int = 150_000
-    tick_bytes: int = 56 * _MIB
+    tick_bytes: int = 52 * _MIB
     kept: int = 20_000
-    kept_bytes: int = 16 * _MIB
+    kept_bytes: int = 10 * _MIB
+
+    def shared_by(self, scopes: int) -> BufferLimits:
+        """The bounds of each of so many scopes that together may hold what one may."""
+        return BufferLimits(
+            ticks=max(1, self.ticks // scopes),
+            tick_bytes=self.tick_bytes // scopes,
+            kept=max(1, self.kept // scopes),
+            kept_bytes=self.kept_bytes // scopes,
+        )
 
 
 @dataclass(frozen=True, slots=True)

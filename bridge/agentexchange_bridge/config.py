@@ -61,7 +61,7 @@ class WorkerConfig:
         exit_on_auth_failure: stop when upstream keeps refusing the key, instead of trying on slowly.
         market_retention: of each market scope's logs.
         account_retention: of the account scope's log.
-        limits: bounds of each scope's buffers and batches.
+        limits: bounds of buffers and batches; market scopes share the buffer's, the account scope has its own.
 
     Raises:
         ValueError: a worker id, prefix, partition count or time outside its range, or a private topic.

@@ -22,7 +22,7 @@ class RetainLimits:
 
     age_s: float = 10.0
     batches: int = 20_000
-    size_bytes: int = 8 * 1024 * 1024
+    size_bytes: int = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)

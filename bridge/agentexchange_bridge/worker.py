@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -18,7 +19,7 @@ from .batch import BatchEncoder
 from .config import WorkerConfig, new_worker_id
 from .lease import Lease
 from .meta import agree_on_layout
-from .outbox import Outbox, wall_us
+from .outbox import Outbox, OutboxLimits, wall_us
 from .pipeline import Pipeline
 from .stats import WorkerStats
 from .writer import ScopeWriter, WriterOptions
@@ -262,7 +263,7 @@ class Worker:
         topics = _PRIVATE if is_account else tuple(t for t in config.topics if scope in self.layout.scopes_of(t))
         return ScopeWriter(
             scope,
-            outbox=Outbox(scope, encoder=encoder, limits=config.limits),
+            outbox=Outbox(scope, encoder=encoder, limits=self._limits(scope)),
             lease=Lease(self.worker_id, config.lease_ttl_s),
             layout=self.layout,
             connect=self._connect,
@@ -279,6 +280,12 @@ class Worker:
             on_batch=self._on_batch,
             full_batch=config.limits.batch_events,
         )
+
+    def _limits(self, scope: str) -> OutboxLimits:
+        limits = self.config.limits
+        if scope == self._account:
+            return limits
+        return replace(limits, buffer=limits.buffer.shared_by(self.config.partitions))
 
 
 def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:

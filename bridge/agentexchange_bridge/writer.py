@@ -99,7 +99,7 @@ class ScopeWriter:
         log: FilteringBoundLogger,
         on_owner: Callable[[str, bool], None] = lambda _scope, _owned: None,
         on_batch: BatchObserver = lambda _batch: None,
-        full_batch: int = 400,
+        full_batch: int = 1000,
     ) -> None:
         self.scope = scope
         self.outbox = outbox
@@ -173,12 +173,17 @@ class ScopeWriter:
 
     async def run(self) -> None:
         """Serve the scope until `stop`, or for ever."""
-        while not self._is_done:
+        while not (self._is_done or self._may_leave):
             try:
                 await self._session()
             except RedisLinkError as exc:
                 self._failed(exc)
                 await self._pause(next(self._delays))
+
+    @property
+    def _may_leave(self) -> bool:
+        """Asked to stop, with nothing that is this worker's to write or to give back."""
+        return self._stopping.is_set() and not self.is_owner
 
     async def _session(self) -> None:
         """One connection."""
@@ -205,7 +210,7 @@ class ScopeWriter:
 
     async def _own(self, stream: RespStream) -> bool:
         """Wait for the lease; False when stopped meanwhile."""
-        while True:
+        while not self._may_leave:
             asked_at = self._options.clock()
             got = read_acquired(_checked(await stream.send(acquire_call(self._layout, self.scope, self._lease))))
             if isinstance(got, Grant):
@@ -213,10 +218,9 @@ class ScopeWriter:
                 return True
             self._lost(got.holder)
             self._succeeded()
-            if self._stopping.is_set():
-                self._is_done = True
-                return False
             await self._pause(self._options.standby_s)
+        self._is_done = True
+        return False
 
     async def _write(self, stream: RespStream) -> None:
         ahead: Batch | None = None

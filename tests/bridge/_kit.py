@@ -98,7 +98,7 @@ def make_writer(
         prepare=prepare,
         options=WriterOptions(beat_s=0.05, standby_s=0.02, backoff_cap_s=0.05, clock=clock),
         log=structlog.get_logger(),
-        full_batch=(limits or {}).get("batch_events", 400),
+        full_batch=(limits or {}).get("batch_events", 1000),
         **options,
     )
 

@@ -103,7 +103,9 @@ async def test_events_are_written_at_once_and_gathered_while_a_write_is_under_wa
     redis_server: RedisServer, running: Running
 ) -> None:
     sizes: list[int] = []
-    writer = make_writer(redis_server.url, on_batch=lambda batch: sizes.append(batch.events))
+    writer = make_writer(
+        redis_server.url, limits={"batch_events": 400}, on_batch=lambda batch: sizes.append(batch.events)
+    )
     running.start(writer)
     await until(lambda: writer.outbox.is_open)
     writer.tick(*ticker("FIRST"))
