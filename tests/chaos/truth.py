@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import redis
 
 from agentexchange_schemas import FeedStatus, Layout
-from agentexchange_schemas.envelope import STATUS_TOPIC, decode, received_us_of
+from agentexchange_schemas.envelope import STATUS_TOPIC, decode
 from agentexchange_schemas.envelope import log_id as entry_id_of
 
 from .history import MARKET, NUMBER_FIELD, Logged, ScopeLog, us
@@ -54,23 +54,21 @@ class TruthReader:
     def _read(self, key: str, known: list[Logged], log: ScopeLog) -> list[Logged]:
         start_us = max(0, known[-1].r_us - OVERLAP_US) if known else 0
         kept = [entry for entry in known if entry.r_us < start_us]
-        self._note_trimming(key, start_us, log)
         cursor = entry_id_of(start_us)
         while True:
             page: Any = self._redis.xrange(key, cursor, "+", count=PAGE)
             kept.extend(_entry(entry_id.decode(), fields) for entry_id, fields in page)
             if len(page) < PAGE:
+                log.is_whole = log.is_whole and len(kept) >= self._added(key)
                 return kept
             cursor = f"({page[-1][0].decode()}"
 
-    def _note_trimming(self, key: str, start_us: int, log: ScopeLog) -> None:
-        """What was trimmed before it was read is gone for the checks, too."""
+    def _added(self, key: str) -> int:
+        """How many entries the stream has ever had: what was trimmed before it was read is gone for the checks, too."""
         if not self._redis.exists(key):
-            return
+            return 0
         info: Any = self._redis.xinfo_stream(key)
-        deleted = info.get("max-deleted-entry-id", b"0-0").decode()
-        if deleted != "0-0" and received_us_of(deleted) >= start_us:
-            log.is_whole = False
+        return int(info["entries-added"])
 
     def _latest(self, scope: str, topics: Iterable[str]) -> dict[str, str]:
         names = [topic for topic in topics if topic not in (STATUS_TOPIC, "orders")]
