@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,3 +67,22 @@ def make_redis(redis_kind: str) -> Iterator[Callable[..., RedisServer]]:
 def redis_server(make_redis: Callable[..., RedisServer]) -> RedisServer:
     """An empty server of this test's own; `kill`, `restart`, `stop` and `cont` it at will."""
     return make_redis()
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``ca.crt``, ``server.crt`` and ``server.key`` for 127.0.0.1, for ``make_redis(tls=…)``."""
+    folder = tmp_path_factory.mktemp("tls")
+
+    def openssl(*args: str) -> None:
+        subprocess.run(["openssl", *args], cwd=folder, check=True, capture_output=True)
+
+    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    openssl("req", "-x509", *curve, "-keyout", "ca.key", "-out", "ca.crt", "-days", "2", "-subj", "/CN=test-ca")
+    openssl("req", *curve, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=somewhere-else")
+    (folder / "san").write_text("subjectAltName=IP:127.0.0.1")
+    openssl(
+        *("x509", "-req", "-in", "server.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial"),
+        *("-out", "server.crt", "-days", "2", "-extfile", "san"),
+    )
+    return folder

@@ -20,6 +20,7 @@ from tests.sdk._layout_writer import LayoutWriter
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from pathlib import Path
 
     from tests._servers import RedisServer
 
@@ -270,6 +271,27 @@ async def test_a_refused_login_or_command_says_which(
     assert caught.value.code == code
 
 
+async def test_unix_sockets_databases_and_passwords(make_redis: Callable[..., RedisServer]) -> None:
+    server = make_redis(options={"requirepass": "s3cret"})
+    for url in (f"redis://:s3cret@127.0.0.1:{server.port}/3", f"unix://:s3cret@{server.socket_path}?db=3"):
+        with contextlib.closing(LayoutWriter(f"redis://:s3cret@127.0.0.1:{server.port}/3")) as writer:
+            writer.ticker("BTCUSDT", "1")
+        with LatestReader(url) as reader:
+            assert reader.ticker("BTCUSDT") is not None
+        async with AsyncLatestReader(url) as async_reader:
+            assert await async_reader.ticker("BTCUSDT") is not None
+
+
+async def test_a_prefix_of_its_own(redis_server: RedisServer) -> None:
+    with contextlib.closing(LayoutWriter(redis_server.url, layout=Layout("other"))) as writer:
+        writer.ticker("BTCUSDT", "1")
+    with LatestReader(redis_server.url) as plain, LatestReader(redis_server.url, prefix="other") as by_argument:
+        assert plain.ticker("BTCUSDT") is None
+        assert by_argument.ticker("BTCUSDT") is not None
+    with LatestReader(f"{redis_server.url}?prefix=other") as by_url:
+        assert by_url.ticker("BTCUSDT") is not None
+
+
 def test_no_secret_shows() -> None:
     reader = LatestReader("redis://crew:s3cret@127.0.0.1:1/0", KEY, timeout=0.2)
     with pytest.raises(PublicConnectionError) as caught, reader:
@@ -283,3 +305,18 @@ def test_no_secret_shows() -> None:
 def test_other_urls_are_refused(url: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         LatestReader(url)
+
+
+TLS_ONLY = "ssl_ca_certs={folder}/ca.crt&ssl_certfile={folder}/server.crt&ssl_keyfile={folder}/server.key"
+
+
+@pytest.mark.debian_redis
+async def test_tls_is_verified(make_redis: Callable[..., RedisServer], certificates: Path) -> None:
+    server = make_redis(tls=certificates)
+    trusted = f"{server.url}?{TLS_ONLY.format(folder=certificates)}"
+    with LatestReader(trusted) as reader:
+        assert reader.ticker("BTCUSDT") is None
+    async with AsyncLatestReader(trusted) as async_reader:
+        assert await async_reader.ticker("BTCUSDT") is None
+    with LatestReader(server.url) as stranger, pytest.raises(PublicConnectionError, match=r"(?i)certificate"):
+        stranger.ticker("BTCUSDT")

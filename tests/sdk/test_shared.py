@@ -521,3 +521,17 @@ async def test_it_ends_cleanly_at_every_step(writer: LayoutWriter, redis_server:
             await asyncio.wait_for(task, 2)
         assert asyncio.all_tasks() == before
     await _eventually(lambda: len(writer.client.client_list()) == 1)
+
+
+async def test_a_password_that_worked_may_be_wrong_for_a_while(make_redis: Callable[..., RedisServer]) -> None:
+    server = make_redis(options={"user crew": "on >old ~* &* +@all"})
+    client = Client(f"redis://crew:old@127.0.0.1:{server.port}", "ticker:BTCUSDT", sleep=_no_wait)
+    with contextlib.closing(LayoutWriter(server.url)) as writer:
+        writer.install()
+        writer.lease()
+        async with client.running() as got:
+            writer.client.acl_setuser("crew", enabled=True, passwords=["-old", "+new"])
+            writer.client.client_kill_filter(_type="pubsub")
+            await got.until(lambda got: got.states[-1] is FeedState.BLIND)
+            writer.client.acl_setuser("crew", enabled=True, passwords=["-new", "+old"])
+            await got.until(lambda got: got.states[-1] is FeedState.LIVE)
