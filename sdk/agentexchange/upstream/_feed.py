@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import traceback
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+from urllib.parse import quote
 
 from agentexchange._backoff import backoff
 from agentexchange._tasks import end
@@ -161,7 +163,9 @@ class UpstreamFeed:
             raise fault
         message = self._mask(found.message)
         if found.outcome is Outcome.FINAL and self.stats.sessions == 0:
-            raise ConnectionError(f"{self._url}: {message}", code=found.code, status_code=found.status_code)
+            raise ConnectionError(
+                f"{self._url}: {message}", code=found.code, status_code=found.status_code
+            ) from self._harmless(fault)
         self._tell_loss(fault, found, message)
         if found.outcome is Outcome.AUTH:
             delay = self._after_refusal(found, message, delay)
@@ -204,6 +208,12 @@ class UpstreamFeed:
     def _ask(self) -> None:
         if self._session is not None:
             self._session.ask()
+
+    def _harmless(self, fault: Exception) -> Exception | None:
+        """The fault as a cause, unless it or what it comes from would print the key."""
+        printed = "".join(traceback.format_exception(fault))
+        key = self._api_key.get_secret_value()
+        return None if key in printed or quote(key, safe="") in printed else fault
 
     def _masked(self, refusal: Refusal) -> Refusal:
         return refusal._replace(code=self._mask(refusal.code), message=self._mask(refusal.message))

@@ -277,6 +277,16 @@ async def test_what_is_no_websocket_server_is_final(answer: bytes) -> None:
         with pytest.raises(ConnectionError, match=rf"127\.0\.0\.1:{port}.*check base_url") as caught:
             await make_feed(f"ws://127.0.0.1:{port}", Sink(), BTC).run()
     assert isinstance(caught.value, OSError)
+    assert caught.value.__cause__ is not None
+
+
+async def test_a_cause_that_would_print_the_key_is_left_out(sandbox: SandboxExchange) -> None:
+    key = "HTTP"  # as it happens, a word that the fault's text has
+    sandbox.control.refuse_handshakes(404)
+    with pytest.raises(ConnectionError) as caught:
+        await make_feed(sandbox.url, Sink(), BTC, key=key).run()
+    assert caught.value.__cause__ is caught.value.__context__ is None
+    assert key not in str(caught.value)
 
 
 async def test_a_server_error_is_retried(sandbox: SandboxExchange) -> None:
