@@ -1,0 +1,58 @@
+"""A shared client with a recorder in place of handlers, for tests against real servers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from pydantic import SecretStr
+
+from agentexchange._shared import SharedTransport
+from agentexchange._shared_options import SharedOptions
+from agentexchange._urls import redis_url
+from agentexchange_schemas import Topic
+from tests.sdk._recorder import Recorder
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+__all__ = ["KEY", "SharedClient", "eventually", "no_wait"]
+
+KEY = "ak_live_shared_test"
+
+
+class SharedClient:
+    def __init__(self, url: str, *topics: str, **options: Any) -> None:
+        self.got = Recorder()
+        quick = {"watch_every_s": 0.02, "log_gather_s": 0.0} | options
+        self.transport = SharedTransport(
+            redis_url(url),
+            SecretStr(KEY),
+            dispatcher=self.got,  # type: ignore[arg-type]
+            topics=[Topic.parse(topic) for topic in topics],
+            options=SharedOptions(**quick),
+        )
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[Recorder]:
+        """Run it beside the body, from its first status on."""
+        task = asyncio.create_task(self.transport.run())
+        try:
+            await self.got.until(lambda got: bool(got.statuses) or task.done())
+            yield self.got
+        finally:
+            self.transport.stop()
+            async with asyncio.timeout(5):
+                await task
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    """Wait for something that only the server can tell."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - no event of ours tells it
+            await asyncio.sleep(0.002)
+
+
+async def no_wait(delay_s: float) -> None:
+    await asyncio.sleep(min(delay_s, 0.02))
