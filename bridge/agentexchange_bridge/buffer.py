@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from agentexchange_schemas import Cause
 
-from .items import ITEM_OVERHEAD_BYTES, Item
+from .items import ITEM_OVERHEAD_BYTES, KIND_OF, Item
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -95,6 +95,7 @@ class EventBuffer:
         self.losses = Losses()
         self.conflated = 0
         self.dropped = 0
+        self.lost: dict[tuple[str, str], int] = {}
 
     def __len__(self) -> int:
         return len(self._ticks) + len(self._kept)
@@ -189,6 +190,8 @@ class EventBuffer:
             self.conflated += 1
         else:
             self.dropped += 1
+        key = (cause.value, KIND_OF[item[1]])
+        self.lost[key] = self.lost.get(key, 0) + 1
         self.losses.add(item[2], cause, item[0])
 
 

@@ -13,6 +13,7 @@ __all__ = [
     "FORMING",
     "ITEM_OVERHEAD_BYTES",
     "KEPT_FLAGS",
+    "KIND_OF",
     "MAX_DATA_BYTES",
     "NOTICE",
     "ORDER",
@@ -35,6 +36,17 @@ NOTICE: Final = "n"
 
 KEPT_FLAGS: Final = frozenset((PORTFOLIO, CANDLE, ORDER, FINAL_ORDER, NOTICE))
 """Written again when a restarted server turns out not to have them."""
+
+KIND_OF: Final = {
+    TICKER: "ticker",
+    PORTFOLIO: "portfolio",
+    CANDLE: "candles",
+    FORMING: "candles",
+    ORDER: "orders",
+    FINAL_ORDER: "orders",
+    NOTICE: "status",
+}
+"""For counting: the kind of event of each flag; ``status`` for notices."""
 
 MAX_DATA_BYTES: Final = 255 * 1024
 """Of an event's packed fields; the envelope's other keys fit into the rest of its 256 KiB."""

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from agentexchange_schemas import FeedState, Kind
 
+from .items import KIND_OF, NOTICE
 from .lease import LeaseState
 
 __all__ = ["BatchObserver", "BatchWritten", "RedisState", "ScopeStats", "WorkerStats"]
@@ -53,8 +54,10 @@ class ScopeStats:
         written: events acknowledged by Redis, notices included. counter
         notices: notices among them. counter
         batches: batches acknowledged. counter
+        written_by_kind: the same by kind of event; ``status`` for notices. counter
         conflated: tickers and forming candles replaced by newer ones. counter
         dropped: events dropped at a bound. counter
+        lost: both by ``("conflated" or "dropped", kind)``. counter
         discarded: events let go because another worker writes the scope. counter
         resent: events written again because Redis had forgotten them. counter
         redis_failures: failed connections and refused requests. counter
@@ -67,10 +70,12 @@ class ScopeStats:
 
     scope: str
     written: int = 0
+    written_by_kind: dict[str, int] = field(default_factory=dict)
     notices: int = 0
     batches: int = 0
     conflated: int = 0
     dropped: int = 0
+    lost: dict[tuple[str, str], int] = field(default_factory=dict)
     discarded: int = 0
     resent: int = 0
     redis_failures: int = 0
@@ -85,6 +90,18 @@ class ScopeStats:
     state: FeedState = FeedState.CONNECTING
     lease: LeaseState = LeaseState.STANDBY
     redis: RedisState = RedisState.CONNECTING
+
+    def count_batch(self, flags: str, *, write_s: float, lag_s: float) -> None:
+        """Count an acknowledged batch; ``flags`` has one character per event."""
+        self.batches += 1
+        self.written += len(flags)
+        for flag in set(flags):
+            kind, count = KIND_OF[flag], flags.count(flag)
+            self.written_by_kind[kind] = self.written_by_kind.get(kind, 0) + count
+        self.notices = self.written_by_kind.get(KIND_OF[NOTICE], 0)
+        self.write_s_sum += write_s
+        self.lag_s_sum += lag_s
+        self.last_lag_s = lag_s
 
 
 @dataclass(slots=True)

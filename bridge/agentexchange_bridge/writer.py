@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from agentexchange._backoff import backoff
-from agentexchange.redis import LinkClosedError, RedisLinkError, ReplyError
-from agentexchange_schemas import Cause, envelope
-from agentexchange_schemas.envelope import STATUS_TOPIC
+from agentexchange.redis import LinkClosedError, RedisLinkError
+from agentexchange_schemas import Cause
 
+from .answers import BehindError, FencedError, checked
+from .heartbeat import Heartbeat
 from .lease import Grant, Lease, LeaseState, acquire_call, beat_call, read_acquired, release_call
 from .outbox import wall_us
 from .scripts import load_scripts
@@ -33,19 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["ScopeWriter", "WriterOptions"]
 
 _FIRST_RETRY_S: Final = 0.05
-_NO_ID: Final = "0-0"
-
-
-class _FencedError(Exception):
-    """The lease is not this worker's (any more); ``holder`` is whose it is, "" for nobody's."""
-
-    def __init__(self, holder: str) -> None:
-        super().__init__(holder)
-        self.holder = holder
-
-
-class _BehindError(Exception):
-    """A log's last entry is above what was to be written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,9 +190,9 @@ class ScopeWriter:
         try:
             if await self._own(stream):
                 await self._write(stream)
-        except _FencedError as exc:
+        except FencedError as exc:
             self._log.warning("fenced: the lease is not ours", holder=exc.holder or "nobody")
-        except _BehindError as exc:
+        except BehindError as exc:
             self._log.warning("the log is ahead of our clock; moving above it", last_id=str(exc))
         self._lease.doubted()
 
@@ -212,7 +200,7 @@ class ScopeWriter:
         """Wait for the lease; False when stopped meanwhile."""
         while not self._may_leave:
             asked_at = self._options.clock()
-            got = read_acquired(_checked(await stream.send(acquire_call(self._layout, self.scope, self._lease))))
+            got = read_acquired(checked(await stream.send(acquire_call(self._layout, self.scope, self._lease))))
             if isinstance(got, Grant):
                 self._granted(got, asked_at)
                 return True
@@ -229,14 +217,15 @@ class ScopeWriter:
             if clock() >= self._beat_at:
                 await self._beat(stream)
             if self._lease.state(clock()) is not LeaseState.HELD:
-                raise _FencedError("")
+                raise FencedError("")
             batch, ahead = ahead or self.outbox.next_batch(), None
             if batch is not None:
                 sent_at = clock()
                 answer = stream.send(batch.packed)
                 if self.outbox.backlog >= self._full_batch:
                     ahead = self.outbox.next_batch()
-                self._settle(batch, _text(_checked(await answer)), sent_at)
+                checked(await answer)
+                self._settle(batch, sent_at)
             elif self._stopping.is_set():
                 await self._release(stream)
                 return
@@ -253,6 +242,7 @@ class ScopeWriter:
 
     async def _beat(self, stream: RespStream) -> None:
         self.outbox.tell_losses()
+        told = Heartbeat(self.outbox, self._lease, self._options.topics, self._options.wall())
         asked_at = self._options.clock()
         self._beat_at = asked_at + self._options.beat_s
         asyncio.get_running_loop().call_later(self._options.beat_s, self._rouse)
@@ -261,17 +251,17 @@ class ScopeWriter:
             self.scope,
             self._lease,
             publish="SPUBLISH" if self._options.sharded else "PUBLISH",
-            heartbeat=self._heartbeat(),
-            status=self._status(),
+            heartbeat=told.heartbeat(),
+            status=told.status(),
         )
-        _checked(await stream.send(call))
+        checked(await stream.send(call))
         self._lease.renewed(asked_at)
         self._observe()
         if self.outbox.is_empty:
             self._succeeded()
 
     async def _release(self, stream: RespStream) -> None:
-        _checked(await stream.send(release_call(self._layout, self.scope, self._lease)))
+        checked(await stream.send(release_call(self._layout, self.scope, self._lease)))
         self._lease.lost()
         self._is_done = True
         self._observe()
@@ -314,20 +304,13 @@ class ScopeWriter:
         self._log.warning("lease lost; standing by", holder=holder, dropped=dropped)
         self._on_owner(self.scope, False)
 
-    def _settle(self, batch: Batch, answer: str, sent_at: float) -> None:
-        if answer.startswith("BEHIND"):
-            raise _BehindError(answer.partition(" ")[2])
+    def _settle(self, batch: Batch, sent_at: float) -> None:
         now = self._options.clock()
         self.outbox.applied(batch, now)
         if self.stats.redis is not RedisState.READY:
             self._succeeded()
-        stats = self.stats
-        stats.batches += 1
-        stats.written += len(batch.items)
-        stats.notices += batch.flags.count("n")
-        stats.last_lag_s = lag_s = (self._options.wall() - batch.items[0][0]) / 1_000_000
-        stats.lag_s_sum += lag_s
-        stats.write_s_sum += now - sent_at
+        lag_s = (self._options.wall() - batch.items[0][0]) / 1_000_000
+        self.stats.count_batch(batch.flags, write_s=now - sent_at, lag_s=lag_s)
         self._on_batch(BatchWritten(self.scope, len(batch.items), now - sent_at, lag_s))
 
     def _tell_outage(self) -> None:
@@ -349,6 +332,7 @@ class ScopeWriter:
         if self.is_owner and self._lost_us is None:
             self._lost_us = self._options.wall()
         self._lease.doubted()
+        self._observe()
 
     def _succeeded(self) -> None:
         """Redis does what it is asked. An answer alone is no proof: one that is out of memory renews leases too."""
@@ -361,40 +345,10 @@ class ScopeWriter:
 
     def _observe(self) -> None:
         stats, buffer = self.stats, self.outbox.buffer
-        stats.conflated, stats.dropped = buffer.conflated, buffer.dropped
+        stats.conflated, stats.dropped, stats.lost = buffer.conflated, buffer.dropped, buffer.lost
         stats.waiting_ticks, stats.waiting_kept, stats.waiting_bytes = buffer.ticks, buffer.kept, buffer.size_bytes
         stats.epoch, stats.state = self._lease.epoch, self.outbox.narrator.state
         stats.lease = self._lease.state(self._options.clock())
-
-    # What is told
-
-    def _status(self) -> dict[str, str]:
-        now_us = str(self._options.wall())
-        log_id, candle_log_id = self.outbox.log_ids
-        return self.outbox.narrator.fields() | {
-            "last_event": str(self.outbox.last_event_us),
-            "settled": str(self.outbox.settled_us()),
-            "worker": self._lease.worker,
-            "epoch": str(self._lease.epoch),
-            "topics": " ".join(self._options.topics),
-            "beat": now_us,
-            "log_id": log_id,
-            "candle_log_id": candle_log_id,
-        }
-
-    def _heartbeat(self) -> bytes:
-        told = self.outbox.narrator.fields()
-        log_id, candle_log_id = self.outbox.log_ids
-        data = {
-            "kind": "heartbeat",
-            "state": told["state"],
-            "since": told["since"],
-            "log_id": log_id,
-            "candle_log_id": None if candle_log_id == _NO_ID else candle_log_id,
-            "worker": self._lease.worker,
-            "topics": len(self._options.topics),
-        }
-        return envelope.encode(STATUS_TOPIC, self._lease.epoch, None, None, self._options.wall(), data)
 
     # Waiting
 
@@ -414,22 +368,3 @@ class ScopeWriter:
 
     def _new_delays(self) -> Iterator[float]:
         return backoff(first=_FIRST_RETRY_S, cap=self._options.backoff_cap_s)
-
-
-def _checked(replies: list[Any]) -> Any:
-    """The one reply.
-
-    Raises:
-        ReplyError: it is an error.
-        _FencedError: it says that the lease is not the caller's.
-    """
-    reply = replies[0]
-    if isinstance(reply, ReplyError):
-        raise reply
-    if isinstance(reply, bytes) and reply.startswith(b"FENCED"):
-        raise _FencedError(reply[7:].decode(errors="replace"))
-    return reply
-
-
-def _text(reply: Any) -> str:
-    return bytes(reply).decode(errors="replace")

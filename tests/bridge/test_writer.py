@@ -383,6 +383,12 @@ async def test_out_of_memory_is_redis_away_and_ends_by_itself(redis_server: Redi
     assert conflated == 1000 - len([1 for _, event in entries if event.topic != "status"]) > 0
     assert len(notices(entries, Cause.REDIS_LOST)) == 1
     assert len(await log_of(redis_server, candles=True)) == 1
+    await until(lambda: writer.stats.lost == {("conflated", "ticker"): conflated})
+    assert writer.stats.written_by_kind == {
+        "ticker": 1000 - conflated,
+        "candles": 1,
+        "status": writer.stats.notices,
+    }
     await running.stop(writer)
 
 
