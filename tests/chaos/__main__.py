@@ -27,7 +27,7 @@ from .checker import check
 from .report import as_json, as_text
 from .roster import ROSTERS
 from .runner import Plan, Result, run
-from .schedule import KINDS, schedule
+from .schedule import DEFAULT_KINDS, KINDS, schedule
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -42,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=60.0, help="length of a run, quiet end included (60)")
     parser.add_argument("--seed", type=int, default=1, help="of schedule and events (1)")
     parser.add_argument("--seeds", metavar="A-B", help="one run for each of these seeds")
-    parser.add_argument("--faults", default=",".join(KINDS), help=f"some of {','.join(KINDS)}, or none")
+    parser.add_argument("--faults", default=",".join(DEFAULT_KINDS), help=f"some of {','.join(KINDS)}, or none")
     parser.add_argument("--rate", type=float, default=1000.0, help="events per second (1000)")
     parser.add_argument("--roster", choices=sorted(ROSTERS), default="default", help="which consumers run (default)")
     parser.add_argument("--server", choices=sorted(server_binaries()), default="valkey", help="(valkey)")

@@ -17,6 +17,8 @@ __all__ = ["check_log"]
 def check_log(scope: str, log: ScopeLog, findings: Findings) -> None:
     """Every entry names its place, epochs never fall, no topic's seq has a hole, no event is there twice."""
     where = f"log {scope}"
+    for wiped in log.earlier:
+        check_log(scope, wiped, findings)
     for stream in (log.entries, log.candles):
         _check_ids(where, stream, findings)
         _check_epochs(where, stream, findings)
@@ -24,9 +26,10 @@ def check_log(scope: str, log: ScopeLog, findings: Findings) -> None:
     for topic, entries in topics.items():
         _check_seqs(where, topic, entries, findings, is_whole=log.is_whole)
         _check_numbers(where, topic, entries, findings)
-    _check_keys(where, log, topics, findings)
+    if log.has_keys:
+        _check_keys(where, log, topics, findings)
     findings.figures["entries"] += len(log.entries) + len(log.candles)
-    findings.figures["notices"] += len(log.notices)
+    findings.figures["notices"] += sum(entry.notice is not None for entry in log.entries)
 
 
 def _by_topic(log: ScopeLog) -> dict[str, list[Logged]]:

@@ -27,13 +27,16 @@ if TYPE_CHECKING:
     from agentexchange_schemas import FeedStatus
 
     from .findings import Findings
-    from .history import Disturbance, History, ScopeLog, Sent
+    from .history import Disturbance, Fault, History, ScopeLog, Sent
 
-__all__ = ["CLOCK_SLACK_US", "READ_LAG_US", "Span", "check_unwritten", "told_spans"]
+__all__ = ["CLOCK_SLACK_US", "READ_LAG_US", "Span", "check_takeovers", "check_unwritten", "told_spans"]
 
 READ_LAG_US: Final = us(0.5)
 CLOCK_SLACK_US: Final = us(0.05)
 """A worker turns monotonic times into wall times; both processes read one wall clock."""
+
+HAND_OVER_US: Final = us(10)
+"""How long after a fault a scope may still change hands: the lease runs out, and both workers find Redis again."""
 
 _ONLY_TICKS: Final = frozenset({Cause.CONFLATED, Cause.LOG_ROLLED_BACK, Cause.LOG_REPLACED})
 
@@ -61,7 +64,10 @@ class _Missing:
 
 
 def told_spans(log: ScopeLog) -> tuple[list[Span], list[Span]]:
-    """The blind spans and the losses that a scope's notices tell; a blind span that has not ended lasts for ever."""
+    """The blind spans and the losses that a scope's notices tell; a blind span that has not ended lasts for ever.
+
+    ``redis_lost`` is no blind span: events waited, and were written afterwards, or their loss is told by itself.
+    """
     blind: list[Span] = []
     losses: list[Span] = []
     open_since: float | None = None
@@ -73,7 +79,7 @@ def told_spans(log: ScopeLog) -> tuple[list[Span], list[Span]]:
             until = _us(status.until) if status.until else entry.r_us
             losses.append(Span(_us(status.since), until, status.cause or "", status.topic, status.count))
         elif status.topic is None:
-            if status.until is not None:
+            if status.until is not None and status.cause != Cause.REDIS_LOST:
                 blind.append(Span(_us(status.since), _us(status.until), status.cause or ""))
             open_since, open_cause = _opened(status, open_since, open_cause)
     if open_since is not None:
@@ -104,6 +110,25 @@ def check_unwritten(history: History, findings: Findings) -> None:
             any(span.since_us < r_us < span.until_us for span in blind) for r_us in received.values()
         )
         findings.figures[f"blind_ms {scope}"] += round(blind_us / 1000)
+
+
+def check_takeovers(history: History, findings: Findings) -> None:
+    """A scope changes hands only for a reason: a fault of a worker, of Redis, or of a link between the two."""
+    faults = [fault for fault in history.faults if not _is_of_consumer(fault, history)]
+    for scope, log in history.logs.items():
+        begun = [e for e in log.notices if e.notice and e.notice.cause == Cause.TAKEOVER and e.notice.until is None]
+        findings.figures["takeovers"] += len(begun)
+        needless = [
+            f"{entry.entry_id}, {(history.end_us - entry.r_us) / 1e6:.1f} s before the end"
+            for entry in begun
+            if not any(fault.start_us <= entry.r_us <= fault.end_us + HAND_OVER_US for fault in faults)
+        ]
+        findings.add("needless_takeover", f"log {scope}", "status", needless, "nothing had failed")
+
+
+def _is_of_consumer(fault: Fault, history: History) -> bool:
+    names = {incarnation.consumer for incarnation in history.incarnations}
+    return fault.kind == "junk" or fault.target.partition(":")[2] in names
 
 
 def _opened(status: FeedStatus, since: float | None, cause: str) -> tuple[float | None, str]:

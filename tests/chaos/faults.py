@@ -33,6 +33,12 @@ class Stage(Protocol):
     async def kill(self, process: str) -> None:
         """SIGKILL, and reap it."""
 
+    async def lose(self, seconds: float) -> None:
+        """Wait so long, kill Redis, and let everything written meanwhile be gone."""
+
+    async def wipe(self) -> None:
+        """FLUSHALL."""
+
     async def term(self, process: str) -> None:
         """SIGTERM, and wait for its end."""
 
@@ -93,6 +99,18 @@ class Faults:
             await asyncio.sleep(step.duration_s)
         finally:
             await self._stage.start(name)
+
+    async def _lose(self, step: Step, target: str) -> None:
+        assert target == REDIS
+        await self._stage.lose(min(step.value, step.duration_s))
+        try:
+            await asyncio.sleep(max(0.0, step.duration_s - step.value))
+        finally:
+            await self._stage.start(REDIS)
+
+    async def _wipe(self, step: Step, target: str) -> None:
+        assert step.target == target == REDIS
+        await self._stage.wipe()
 
     async def _stop(self, step: Step, target: str) -> None:
         name = _process(target)

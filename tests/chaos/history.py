@@ -75,6 +75,8 @@ class ScopeLog:
         seqs: the topics of the seq hash.
         latest: topic (or ``orders:<id>``) to the entry id that its latest key names.
         is_whole: whether nothing was trimmed, so that every topic begins at seq 1.
+        has_keys: whether ``seqs`` and ``latest`` were read.
+        earlier: the logs that were wiped before it.
     """
 
     entries: list[Logged] = field(default_factory=list)
@@ -82,16 +84,19 @@ class ScopeLog:
     seqs: dict[str, int] = field(default_factory=dict)
     latest: dict[str, str] = field(default_factory=dict)
     is_whole: bool = True
+    has_keys: bool = True
+    earlier: list[ScopeLog] = field(default_factory=list)
 
     @property
     def notices(self) -> list[Logged]:
-        """The notices, in the log's order."""
-        return [entry for entry in self.entries if entry.notice is not None]
+        """The notices, in the log's order, the wiped logs' first."""
+        return [entry for log in (*self.earlier, self) for entry in log.entries if entry.notice is not None]
 
     @property
     def events(self) -> Iterable[Logged]:
-        """The numbered events of both logs."""
-        return [entry for entry in (*self.entries, *self.candles) if entry.n is not None]
+        """The numbered events of both logs, those of wiped logs first."""
+        logs = (*self.earlier, self)
+        return [entry for log in logs for entry in (*log.entries, *log.candles) if entry.n is not None]
 
 
 class Call(NamedTuple):

@@ -167,6 +167,22 @@ class _Theatre:
         self.processes[process].kill()
         self.died_us[process, self.incarnations[process]] = time.time_ns() // 1000
 
+    async def lose(self, seconds: float) -> None:
+        """The append-only file is cut to what it was ``seconds`` before the kill."""
+        before = {path: path.stat().st_size for path in self._append_only_files()}
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self.redis.kill()
+            for path in self._append_only_files():
+                os.truncate(path, before.get(path, 0))
+
+    def _append_only_files(self) -> list[Path]:
+        return sorted((self.plan.folder / "redis" / "appendonlydir").glob("*.incr.aof"))
+
+    async def wipe(self) -> None:
+        await asyncio.to_thread(self.truth.wipe)
+
     async def term(self, process: str) -> None:
         code = await self.processes[process].term()
         self.died_us[process, self.incarnations[process]] = time.time_ns() // 1000

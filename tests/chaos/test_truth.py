@@ -96,6 +96,24 @@ def test_what_redis_forgot_is_forgotten(bridge: Bridge, reader: TruthReader) -> 
     assert [entry.n for entry in reader.collect()[MARKET].entries] == list(range(1, 20))
 
 
+def test_a_wiped_log_is_kept_and_a_new_one_begins(bridge: Bridge, reader: TruthReader) -> None:
+    bridge.ticks(20)
+    bridge.write(ACCOUNT, "orders", 1, FIRST_US, {"order_id": "a", NUMBER_FIELD: 1})
+    reader.collect()
+    bridge.ticks(5, first=21)
+    reader.wipe()
+    assert bridge.redis.dbsize() == 0
+    bridge.write(MARKET, TICK, 1, FIRST_US + 10**9, {"price": "1", NUMBER_FIELD: 26})
+    logs = reader.collect()
+    assert [entry.n for entry in logs[MARKET].entries] == [26]
+    assert [entry.n for entry in logs[MARKET].earlier[0].entries] == list(range(1, 26))
+    assert not logs[MARKET].earlier[0].has_keys
+    assert [entry.n for entry in logs[MARKET].events] == list(range(1, 27))
+    assert [entry.n for entry in logs[ACCOUNT].earlier[0].entries] == [1]
+    reader.wipe()
+    assert len(reader.collect()[MARKET].earlier) == 2
+
+
 def test_an_empty_server(reader: TruthReader) -> None:
     logs = reader.collect()
     assert logs[MARKET].entries == []

@@ -51,8 +51,33 @@ class TruthReader:
             log.latest = self._latest(scope, log.seqs)
         return self._logs
 
+    def wipe(self) -> None:
+        """FLUSHALL, in one transaction with reading what it wipes: `collect` begins new logs."""
+        fresh = {scope: ScopeLog() for scope in self._scopes}
+        with self._redis.pipeline(transaction=True) as together:
+            streams = [(log, key, kept) for scope, log in self._logs.items() for key, kept in self._streams(scope, log)]
+            for _, key, kept in streams:
+                together.xrange(key, entry_id_of(_overlap(kept)), "+")
+            together.flushall()
+            replies = together.execute()
+        for (log, key, kept), page in zip(streams, replies, strict=False):
+            start_us = _overlap(kept)
+            entries = [entry for entry in kept if entry.r_us < start_us] + [_entry(i.decode(), f) for i, f in page]
+            if key.endswith("candles"):
+                log.candles = entries
+            else:
+                log.entries = entries
+        for scope, log in fresh.items():
+            self._logs[scope].has_keys = False
+            log.earlier = [*self._logs[scope].earlier, self._logs[scope]]
+        self._logs = fresh
+
+    def _streams(self, scope: str, log: ScopeLog) -> list[tuple[str, list[Logged]]]:
+        streams = [(self._layout.log(scope), log.entries)]
+        return [*streams, (self._layout.candle_log(scope), log.candles)] if scope == MARKET else streams
+
     def _read(self, key: str, known: list[Logged], log: ScopeLog) -> list[Logged]:
-        start_us = max(0, known[-1].r_us - OVERLAP_US) if known else 0
+        start_us = _overlap(known)
         kept = [entry for entry in known if entry.r_us < start_us]
         cursor = entry_id_of(start_us)
         while True:
@@ -76,6 +101,11 @@ class TruthReader:
         values: Any = self._redis.mget(keys) if keys else []
         pairs = zip(names, values, strict=True)
         return {topic: entry_id_of(decode(raw).received_us) for topic, raw in pairs if raw is not None}
+
+
+def _overlap(known: list[Logged]) -> int:
+    """From where to read again."""
+    return max(0, known[-1].r_us - OVERLAP_US) if known else 0
 
 
 def _entry(entry_id: str, fields: dict[bytes, bytes]) -> Logged:
