@@ -197,6 +197,13 @@ def test_a_key_file_that_holds_no_key(tmp_path: Path, content: str | None, messa
         load_settings({"api_key_file": str(path)})
 
 
+def test_a_key_file_that_is_not_text(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(SettingsError, match="key: not a text file"):
+        load_settings({"api_key_file": str(path)})
+
+
 def test_no_key_at_all_says_where_to_put_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AGENTEXCHANGE_API_KEY")
     with pytest.raises(SettingsError, match="set AGENTEXCHANGE_API_KEY, or name a file with --api-key-file"):
