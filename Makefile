@@ -35,6 +35,7 @@ check: $(VENV)/.dev  ## Format, lint, types, import rules
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy --strict tests/typing
 	$(BIN)/lint-imports
 
 format: $(VENV)/.dev  ## Apply the formatter and the safe lint fixes

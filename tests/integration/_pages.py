@@ -7,12 +7,11 @@ import os
 import re
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-if TYPE_CHECKING:
-    from pathlib import Path
+__all__ = ["ROOT", "Outcome", "blocks", "prepared", "run_block"]
 
-__all__ = ["Outcome", "blocks", "run_block"]
+ROOT = Path(__file__).parents[2]
 
 _FENCED = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _KEY = re.compile(r'"ak_live_[^"]*"')
@@ -54,7 +53,7 @@ def _with_url(call: str, url: str) -> str:
 
 
 async def run_block(
-    program: str, *, folder: Path, key: str, url: str, until: re.Pattern[str], wait_s: float
+    program: str, *, folder: Path, key: str, urls: dict[str, str], until: re.Pattern[str], wait_s: float
 ) -> Outcome:
     """Run a program until it has printed ``until`` (then it is ended) or the time is up."""
     (folder / "program.py").write_text(program)
@@ -63,7 +62,7 @@ async def run_block(
         "-u",
         "program.py",
         cwd=folder,
-        env=os.environ | {"AGENTEXCHANGE_API_KEY": key, "AGENTEXCHANGE_WS_URL": url},
+        env=os.environ | {"AGENTEXCHANGE_API_KEY": key} | urls,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
