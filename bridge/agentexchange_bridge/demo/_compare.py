@@ -28,23 +28,21 @@ class Series:
     first: int
     digests: array[int] = field(default_factory=lambda: array("I"))
     repeated: int = 0
+    missing: int = 0
 
     @property
     def end(self) -> int:
         """The seq after the last one."""
         return self.first + len(self.digests)
 
-    @property
-    def missing(self) -> int:
-        """Holes within."""
-        return self.digests.count(_HOLE)
-
     def add(self, seq: int, value: int) -> None:
         """Take one event."""
         if seq < self.end:
             self.repeated += 1
             return
-        self.digests.extend([_HOLE] * (seq - self.end))
+        hole = seq - self.end
+        self.missing += hole
+        self.digests.extend([_HOLE] * hole)
         self.digests.append(value)
 
     def part(self, first: int, end: int) -> array[int]:
@@ -70,7 +68,12 @@ class Record:
     def to_json(self) -> dict[str, Any]:
         """As a file carries it."""
         return {
-            topic: {"first": series.first, "digests": series.digests.tolist(), "repeated": series.repeated}
+            topic: {
+                "first": series.first,
+                "digests": series.digests.tolist(),
+                "repeated": series.repeated,
+                "missing": series.missing,
+            }
             for topic, series in self.series.items()
         }
 
@@ -79,7 +82,8 @@ class Record:
         """Read what `to_json` wrote."""
         record = cls()
         record.series = {
-            topic: Series(part["first"], array("I", part["digests"]), part["repeated"]) for topic, part in value.items()
+            topic: Series(part["first"], array("I", part["digests"]), part["repeated"], part["missing"])
+            for topic, part in value.items()
         }
         return record
 

@@ -32,7 +32,7 @@ __all__ = ["MAX_SECONDS", "DemoOptions", "run_demo"]
 
 MAX_SECONDS: Final = 3600
 _REST_S: Final = 5.0  # consumers have this long to take what is under way
-_QUIET_S: Final = 1.2  # more than two reports of a consumer
+_QUIET_S: Final = 0.6  # more than two reports of a consumer
 _PAGE: Final = 1000  # log entries per request
 
 

@@ -1,6 +1,6 @@
 """One consumer process of the demonstration: an ordinary SDK program that also keeps a record of what it got.
 
-It prints a JSON line of figures twice a second, and on SIGTERM writes its record to a file.
+It prints a JSON line of figures four times a second, and on SIGTERM writes its record to a file.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ROLES: Final = {
 }
 """Each process's topics."""
 
-REPORT_S: Final = 0.5
+REPORT_S: Final = 0.25
 _RECENT: Final = 4000  # events whose latency is looked at
 
 

@@ -84,8 +84,8 @@ async def test_settings_that_lose_data_are_found(
 
 
 async def test_a_primary_that_goes_on_without_its_replica_is_found(make_redis: Callable[..., RedisServer]) -> None:
-    primary = make_redis()
-    replica = make_redis(options={"replicaof": f"127.0.0.1 {primary.port}", "repl-diskless-sync-delay": "0"})
+    primary = make_redis(options={"repl-diskless-sync-delay": "0"})
+    replica = make_redis(options={"replicaof": f"127.0.0.1 {primary.port}"})
     await write(primary, ("WAIT", "1", "8000"))
     assert (await findings(primary.url))["replicas"].level is Level.WARN
     assert "give the URL of the primary" in (await findings(replica.url))["replicas"].fix
