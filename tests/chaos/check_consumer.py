@@ -5,7 +5,8 @@ one) to the end of the run; one that was killed, to the last event it was called
 when it died is nobody's loss in this mode. Leniencies, no more than these:
 
 - `JOIN_US`: one that lives to the end must have got a first event of each topic this long after it was ready and
-  every fault that began in that time was over; else it is `mute`.
+  every fault that began in that time was over; else it is `mute`. As long it has to be told that Redis was wiped.
+- `RECOVER_LIMIT`: ticks beyond so many entries of the log need not be recovered; a gap that is told will do.
 - A gap by ``log_replaced`` names a span instead of seqs: accepted where Redis was killed, or its log replaced.
 - Events that Redis forgot when it was killed (an append-only file written every second) were delivered and are not
   in the log: counted as forgotten where Redis was killed, a violation where it was not.
@@ -79,6 +80,7 @@ def check_consumers(history: History, truth: Truth, findings: Findings) -> None:
         for handler, calls in by_handler.items():
             _Handler(history, truth, incarnation, handler, calls, findings).check()
         _check_gaps(truth, incarnation, findings)
+        _check_wipes(history, incarnation, findings)
         _check_notices(history, truth, incarnation, findings)
 
 
@@ -222,7 +224,7 @@ class _Handler:
     def _check_mute(self, topic: str, log: dict[int, Logged]) -> None:
         if self._incarnation.died_us is not None:
             return
-        by = _join_by(self._incarnation, self._history)
+        by = _settled_by(self._incarnation.ready_us, self._history)
         late = [n for n, entry in log.items() if entry.r_us >= by]
         self._row.lost += len(late)
         self._findings.add_numbers("mute", self._where, topic, late, "never called, though the log went on")
@@ -247,13 +249,26 @@ def _covers(status: FeedStatus, topic: str, entry: Logged, truth: Truth) -> bool
     return status.since.timestamp() * 1e6 - 1 <= entry.r_us <= status.until.timestamp() * 1e6 + 1
 
 
-def _join_by(incarnation: Incarnation, history: History) -> int:
-    """When a consumer that got ready then must have begun."""
-    by = incarnation.ready_us + JOIN_US
+def _settled_by(since_us: int, history: History) -> int:
+    """When what began then must have settled: `JOIN_US` later, and later still with every fault in that time."""
+    by = since_us + JOIN_US
     for fault in sorted(history.faults):
-        if fault.end_us >= incarnation.ready_us and fault.start_us <= by:
+        if fault.end_us >= since_us and fault.start_us <= by:
             by = max(by, fault.end_us + JOIN_US)
     return by
+
+
+def _check_wipes(history: History, incarnation: Incarnation, findings: Findings) -> None:
+    """A client that was there before and after Redis was wiped is told that the log is another one."""
+    for fault in history.faults:
+        by = _settled_by(fault.end_us, history)
+        was_there = any(call.at_us < fault.start_us for call in incarnation.calls)
+        if fault.kind != "wipe" or not was_there or (incarnation.died_us or history.end_us) < by:
+            continue
+        told = [each for each in incarnation.told if each.status.cause == Cause.LOG_REPLACED]
+        if not any(fault.start_us <= each.at_us <= by for each in told):
+            at_s = (history.end_us - fault.start_us) / 1_000_000
+            findings.add("unrecognised", where_of(incarnation), "*", [f"wiped {at_s:.1f} s before the end"])
 
 
 def _seqs_of(entries: list[Logged]) -> str:
@@ -297,7 +312,7 @@ def _check_notices(history: History, truth: Truth, incarnation: Incarnation, fin
     told = Counter(_key(each.status) for each in incarnation.told)
     wanted = [topic for topics in incarnation.topics.values() for topic in topics]
     scopes = {MARKET if topic == ALL else scope_of(topic, history.account) for topic in wanted}
-    by = _join_by(incarnation, history)
+    by = _settled_by(incarnation.ready_us, history)
     for scope in sorted(scopes & history.logs.keys()):
         spans = [e for e in history.logs[scope].notices if e.notice and (e.notice.until or e.notice.count is not None)]
         for kind, wrong in (

@@ -94,13 +94,14 @@ def check_unwritten(history: History, findings: Findings) -> None:
         received = {(entry.topic, entry.n): entry.r_us for entry in log.events}
         _check_phantoms(scope, sent, received, findings)
         blind, losses = told_spans(log)
-        untold: dict[str, list[int]] = {}
+        untold: dict[str, list[Sent]] = {}
         missing = _missing(sent, received, history.disturbances)
         for each in missing:
             if not (_take_loss(each, losses, findings) or _is_blind(each, blind, findings)):
-                untold.setdefault(each.event.topic, []).append(each.event.n)
-        for topic, numbers in untold.items():
-            findings.add_numbers("unwritten", f"log {scope}", topic, numbers, "not in the log, in no told span")
+                untold.setdefault(each.event.topic, []).append(each.event)
+        for topic, events in untold.items():
+            detail = f"neither in the log nor told, sent {_before_end(history, events)}"
+            findings.add_numbers("unwritten", f"log {scope}", topic, [event.n for event in events], detail)
         findings.figures["sent"] += len(sent)
         findings.figures["sent_to_nobody"] += sum(not event.connections for event in sent)
         findings.figures["unwritten"] += len(missing)
@@ -124,6 +125,11 @@ def check_takeovers(history: History, findings: Findings) -> None:
             if not any(fault.start_us <= entry.r_us <= fault.end_us + HAND_OVER_US for fault in faults)
         ]
         findings.add("needless_takeover", f"log {scope}", "status", needless, "nothing had failed")
+
+
+def _before_end(history: History, events: list[Sent]) -> str:
+    first, last = ((history.end_us - event.at_us) / 1_000_000 for event in (events[0], events[-1]))
+    return f"{first:.2f} to {last:.2f} s before the end"
 
 
 def _is_of_consumer(fault: Fault, history: History) -> bool:

@@ -6,7 +6,7 @@ Kinds of violation:
 - of the way from upstream: ``unwritten`` (neither in the log nor told) ``phantom`` (never sent) ``needless_takeover``
 - of consumers: ``lost`` (neither delivered nor told) ``unrecovered`` (told missing, though the log holds it and the
   recovery bound does not excuse it) ``mute`` ``doubled`` ``out_of_order`` ``mislabelled`` ``unlogged`` ``foreign``
-  ``false_gap`` ``untold`` and ``told_twice`` (notices) ``ended``
+  ``false_gap`` ``untold`` and ``told_twice`` (notices) ``unrecognised`` (a wiped log) ``ended``
 
 Each module of checks names its leniencies in its head; there are no others.
 """

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from .findings import Findings
+    from .findings import Findings, Violation
     from .runner import Result
 
 __all__ = ["as_json", "as_text"]
 
 _COLUMNS = ("calls", "lost", "doubled", "out_of_order", "declared", "recovered", "conflated", "forgotten", "silence_s")
-MAX_VIOLATIONS = 40
+MAX_LINES = 60
+MAX_TOPICS = 3
 
 
 def as_text(findings: Findings, result: Result) -> str:
@@ -28,10 +29,8 @@ def as_text(findings: Findings, result: Result) -> str:
         ),
         _table(["notice", "", "seconds before the end", "cause", "topic", "count"], _notices(result)),
         *(f"trouble: {text}" for text in result.troubles),
-        *(f"VIOLATION {violation}" for violation in findings.violations[:MAX_VIOLATIONS]),
+        "\n".join(_violations(findings)),
     ]
-    left = len(findings.violations) - MAX_VIOLATIONS
-    parts += [f"… and {left} more violations"] if left > 0 else []
     verdict = "clean" if findings.is_clean else f"violations, events by kind: {findings.totals()}"
     return "\n\n".join([*parts, verdict])
 
@@ -41,6 +40,24 @@ def as_json(findings: Findings, result: Result, **about: Any) -> dict[str, Any]:
     faults = [fault._asdict() for fault in result.history.faults]
     memory = {name: {"first": m.first, "peak": m.peak, "last": m.last} for name, m in result.memory.items()}
     return {**about, **findings.to_json(), "faults": faults, "memory_mb": memory, "troubles": result.troubles}
+
+
+def _violations(findings: Findings) -> list[str]:
+    """One line for each kind and place; many topics of one are summed, the JSON report has them all."""
+    groups: dict[tuple[str, str], list[Violation]] = {}
+    for violation in findings.violations:
+        groups.setdefault((violation.kind, violation.where), []).append(violation)
+    lines = []
+    for (kind, where), group in groups.items():
+        if len(group) <= MAX_TOPICS:
+            lines += [f"VIOLATION {violation}" for violation in group]
+            continue
+        total = sum(violation.count for violation in group)
+        largest = max(group, key=lambda violation: violation.count)
+        lines.append(
+            f"VIOLATION {kind}: {where}: {len(group)} topics: {total}, such as {largest.topic}: {largest.detail}"
+        )
+    return lines[:MAX_LINES] + ([f"… and {len(lines) - MAX_LINES} more lines"] if len(lines) > MAX_LINES else [])
 
 
 def _notices(result: Result) -> list[list[str]]:

@@ -270,6 +270,19 @@ def test_a_notice_that_it_was_told_twice(story: Story) -> None:
     assert totals(story) == {"told_twice": 1}
 
 
+def test_a_wiped_redis_must_be_recognised(story: Story) -> None:
+    story.faults.append(Fault(at(2.5), at(2.6), "wipe", "redis"))
+    assert totals(story) == {"unrecognised": 1}
+    story.gap(9.0, 0, 0, first_missing=None, last_missing=None, count=None, cause=Cause.LOG_REPLACED)
+    assert totals(story) == {}
+
+
+def test_a_wiped_redis_must_be_recognised_in_time(story: Story) -> None:
+    story.faults.append(Fault(at(2.5), at(2.6), "wipe", "redis"))
+    story.gap(13.0, 0, 0, first_missing=None, last_missing=None, count=None, cause=Cause.LOG_REPLACED)
+    assert totals(story) == {"unrecognised": 1}
+
+
 def test_a_client_that_ended_by_itself(story: Story) -> None:
     story.consumer.failure = "ConnectionError: no"
     assert totals(story) == {"ended": 1}

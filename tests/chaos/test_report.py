@@ -30,6 +30,20 @@ def test_for_people() -> None:
     assert text.endswith("violations, events by kind: {'lost': 1}")
 
 
+def test_many_topics_are_summed() -> None:
+    story = Story()
+    story.consumer.topics = {"ticker:all": ("ticker:all",)}
+    for index in range(5):
+        story.flow(f"ticker:S{index}", start=index * 0.001)
+        story.drop_call(f"ticker:S{index}", 4)
+    story.consumer.calls = [call._replace(handler="ticker:all") for call in story.consumer.calls]
+    story.drop_call("ticker:S3", 5)
+    result = Result(story.history(), {}, [])
+    text = as_text(check(result.history), result)
+    assert text.count("VIOLATION") == 1
+    assert "5 topics: 6, such as ticker:S3: seq 4..5" in text
+
+
 def test_for_programs() -> None:
     result = spoilt()
     report = json.loads(json.dumps(as_json(check(result.history), result, seed=4)))
