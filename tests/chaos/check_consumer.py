@@ -38,6 +38,12 @@ JOIN_US: Final = us(10.0)
 RECOVER_LIMIT: Final = 100_000
 """Entries of the log up to which ticks are recovered (the library's default)."""
 
+FORGETFUL: Final = frozenset({"kill", "lose", "wipe"})
+"""Faults of Redis after which it may not have what it acknowledged (a kill: while a sync of its file was under way)."""
+
+FORGET_US: Final = us(5)
+"""How long before such a fault upstream may have sent what is forgotten (everysec: 2 s at most, and its way there)."""
+
 ALL: Final = "ticker:all"
 
 
@@ -51,9 +57,23 @@ class Truth:
                 assert entry.n is not None
                 self.by_topic.setdefault(entry.topic, {})[entry.n] = entry
         self._market_us = [entry.r_us for entry in history.logs[MARKET].entries] if MARKET in history.logs else []
-        self.sent = {(event.topic, event.n) for event in history.sent}
+        self.sent = {(event.topic, event.n): event.at_us for event in history.sent}
         self.times_us = (history.sent[0].at_us, history.sent[-1].at_us) if history.sent else (0, 0)
-        self.was_killed = any(fault.kind in ("kill", "wipe") and fault.target == "redis" for fault in history.faults)
+        self._forgetful = [fault for fault in history.faults if fault.kind in FORGETFUL and fault.target == "redis"]
+
+    @property
+    def may_forget(self) -> bool:
+        """Whether Redis may have forgotten anything at all."""
+        return bool(self._forgetful)
+
+    def may_be_forgotten(self, topic: str, n: int) -> bool:
+        """Whether Redis may have forgotten this event after it had been delivered."""
+        at_us = self.sent[topic, n]
+        return any(
+            fault.kind == "wipe" or fault.start_us - FORGET_US <= at_us <= fault.end_us
+            for fault in self._forgetful
+            if at_us <= fault.end_us
+        )
 
     def entries_between(self, start_us: int, end_us: int) -> int:
         """How many of the market's entries were received in that time."""
@@ -167,7 +187,8 @@ class _Handler:
             if call.n is None or (topic, call.n) not in self._truth.sent:
                 phantoms.append(str(call.n))
             elif entry is None or (call.seq, call.epoch) != (entry.seq, entry.epoch):
-                if self._truth.was_killed and (entry is None or (call.epoch or 0) <= entry.epoch):
+                earlier_life = entry is None or (call.epoch or 0) <= entry.epoch
+                if earlier_life and self._truth.may_be_forgotten(topic, call.n):
                     self._row.forgotten += 1  # of an earlier life of the log
                 elif entry is None:
                     unlogged.append(call.n)
@@ -244,7 +265,7 @@ def _covers(status: FeedStatus, topic: str, entry: Logged, truth: Truth) -> bool
         return False
     if status.first_missing is not None:
         return _names(status, topic, entry)
-    if status.cause != Cause.LOG_REPLACED or not truth.was_killed or status.until is None:
+    if status.cause != Cause.LOG_REPLACED or not truth.may_forget or status.until is None:
         return False
     return status.since.timestamp() * 1e6 - 1 <= entry.r_us <= status.until.timestamp() * 1e6 + 1
 

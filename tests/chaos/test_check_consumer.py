@@ -174,6 +174,14 @@ def test_delivered_and_then_forgotten_by_a_killed_redis(story: Story) -> None:
     assert findings.rows[0].forgotten == 1
 
 
+def test_delivered_and_forgotten_long_before_redis_was_killed(story: Story) -> None:
+    story.send(TICK, 3.0)
+    story.notice(3.5, since=when(3.0), until=when(3.01), cause=Cause.LOG_ROLLED_BACK, count=1)
+    story.deliver(story.entry(TICK, 20), seconds=3.2, n=21, seq=21)
+    story.killed_redis(13.2, 13.4)
+    assert totals(story) == {"unlogged": 1}
+
+
 def test_an_order_written_again_after_a_rollback_comes_once(story: Story) -> None:
     """It was delivered, forgotten, and written again under a higher epoch: to the handler it is the same order."""
     story.rewrite("orders", 20, epoch=8)
