@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from agentexchange_schemas import Layout
+from agentexchange_schemas.layout import LOG_ID_FIELD
 
 from ._shared_read import envelope_of, layout_of, pairs, report_of
 from .redis import ReplyError, RespStream, pack
@@ -16,10 +17,18 @@ if TYPE_CHECKING:
 
     from ._shared_flow import Flow
 
-__all__ = ["Commands"]
+__all__ = ["START", "Commands", "ScopeLook"]
 
 _CHUNK: Final = 500  # keys of one MGET
-_START: Final = b"0-0"
+START: Final = b"0-0"
+"""Before every entry of a log."""
+
+
+class ScopeLook(NamedTuple):
+    """What a look at a scope found: its status if its lease is held, and the name of its log if it has one."""
+
+    report: FeedStatus | None
+    log_id: bytes | None
 
 
 class Commands:
@@ -41,14 +50,17 @@ class Commands:
         meta = await self._stream.command("HGETALL", Layout(self._prefix).meta)
         return layout_of(pairs(meta), self._prefix)
 
-    async def reports(self, layout: Layout, scopes: Sequence[str]) -> list[FeedStatus | None]:
-        """Each scope's status, None where nobody holds its lease; one round trip."""
-        packed = [pack("EXISTS", layout.lease(scope)) + pack("HGETALL", layout.status(scope)) for scope in scopes]
-        replies = await self._ask(packed, 2 * len(scopes))
-        return [
-            report_of(scope, leased, pairs(fields))
-            for scope, leased, fields in zip(scopes, replies[::2], replies[1::2], strict=True)
+    async def look(self, layout: Layout, scopes: Sequence[str]) -> list[ScopeLook]:
+        """Look at each scope; one round trip."""
+        packed = [
+            pack("EXISTS", layout.lease(scope))
+            + pack("HGETALL", layout.status(scope))
+            + pack("HGET", layout.seq(scope), LOG_ID_FIELD)
+            for scope in scopes
         ]
+        replies = await self._ask(packed, 3 * len(scopes))
+        found = zip(scopes, replies[::3], replies[1::3], replies[2::3], strict=True)
+        return [ScopeLook(report_of(scope, leased, pairs(fields)), log_id) for scope, leased, fields, log_id in found]
 
     async def latest(self, layout: Layout, flows: Sequence[Flow]) -> list[Envelope | None]:
         """The newest envelope of each topic of one scope, None where there is none."""
@@ -68,7 +80,7 @@ class Commands:
         replies = await self._ask(
             [pack("XREVRANGE", layout.log(scope), "+", "-", "COUNT", 1) for scope in names], len(names)
         )
-        return {scope: reply[0][0] if reply else _START for scope, reply in zip(names, replies, strict=True)}
+        return {scope: reply[0][0] if reply else START for scope, reply in zip(names, replies, strict=True)}
 
     async def _ask(self, packed: list[bytes], replies: int) -> list[Any]:
         if not packed:

@@ -38,10 +38,21 @@ class Flow:
 
     ``next_seq`` is what the hot path compares: the seq that may be handed out at once, under ``epoch``. While envelopes
     are held (or always, for a status channel) nothing matches it. ``is_cut``: the connection was
-    lost since the last event.
+    lost since the last event. ``is_replaced``: its log is another one since then.
     """
 
-    __slots__ = ("epoch", "held", "is_cut", "is_event", "next_seq", "received_us", "scope", "seq", "topic")
+    __slots__ = (
+        "epoch",
+        "held",
+        "is_cut",
+        "is_event",
+        "is_replaced",
+        "next_seq",
+        "received_us",
+        "scope",
+        "seq",
+        "topic",
+    )
 
     def __init__(self, scope: str, topic: str, *, is_event: bool = True) -> None:
         self.scope = scope
@@ -52,6 +63,7 @@ class Flow:
         self.received_us = 0
         self.next_seq = _NEVER
         self.is_cut = False
+        self.is_replaced = False
         self.held: list[Envelope] | None = None
 
     @property
@@ -64,6 +76,8 @@ class Flow:
         assert envelope.seq is not None  # noqa: S101 - callers take forming candles out before
         if not self.has_begun:
             return Order.FIRST
+        if self.is_replaced:
+            return Order.REPLACED
         if envelope.epoch < self.epoch or (envelope.epoch == self.epoch and envelope.seq <= self.seq):
             return Order.OLD
         if envelope.seq <= self.seq:
@@ -76,13 +90,18 @@ class Flow:
         self.epoch = envelope.epoch
         self.seq = envelope.seq
         self.received_us = envelope.received_us
-        self.is_cut = False
+        self.is_cut = self.is_replaced = False
         if self.is_event and self.held is None:
             self.next_seq = envelope.seq + 1
 
     def cut(self) -> None:
         """The connection is lost: the next event is looked at, not taken on the hot path."""
         self.is_cut = self.has_begun
+        self.next_seq = _NEVER
+
+    def replace(self) -> None:
+        """The log is another one: whatever seq comes next counts anew."""
+        self.is_replaced = self.has_begun
         self.next_seq = _NEVER
 
     def hold(self) -> None:
@@ -97,7 +116,7 @@ class Flow:
         A topic that begins takes ``latest`` first and of the held ones what is newer; one that goes on takes all.
         """
         held, self.held = self.held or [], None
-        if self.has_begun and self.is_event and not self.is_cut:
+        if self.has_begun and self.is_event and not (self.is_cut or self.is_replaced):
             self.next_seq = self.seq + 1
         if latest is None:
             return held

@@ -18,7 +18,7 @@ from ._shared_read import utc_of
 from ._shared_scope import ScopeWatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
 
     from agentexchange_schemas import Envelope
 
@@ -37,7 +37,8 @@ class Inbox:
     Attributes:
         counts: ``events``, ``duplicates``, ``gaps``, ``missing``, ``junk``, ``heartbeats``, ``notices``.
         on_control: gets every reply of the pub/sub connection that is no message.
-        on_change: called after a scope's state changed.
+        on_change: called after a scope's state changed, or came under an unknown epoch.
+        unsettled: scopes under an epoch whose log has not been looked at; their events are held until `settle`.
     """
 
     def __init__(self, dispatcher: Dispatcher, options: SharedOptions) -> None:
@@ -47,6 +48,9 @@ class Inbox:
         self._flows: dict[str, dict[str, Flow]] = {}
         self._channels: dict[bytes, Flow] = {}
         self._watches: dict[str, ScopeWatch] = {}
+        self._log_ids: dict[str, bytes] = {}
+        self._epochs: dict[str, int] = {}
+        self.unsettled: dict[str, int] = {}
         self._junk_logged: set[str] = set()
         self.counts: Counter[str] = Counter()
         self.on_control: Callable[[Any], None] = _ignore
@@ -88,10 +92,32 @@ class Inbox:
         """Nobody wants anything of the scope."""
         self._flows.pop(scope, None)
         self._watches.pop(scope, None)
+        for known in (self._log_ids, self._epochs, self.unsettled):
+            known.pop(scope, None)
+
+    def learn_log(self, scope: str, log_id: bytes) -> bool:
+        """Take the name of the scope's log: whether it replaces another one, whose seqs then mean nothing any more."""
+        known = self._log_ids.setdefault(scope, log_id)
+        if known == log_id:
+            return False
+        self._log_ids[scope] = log_id
+        for flow in self._flows.get(scope, {}).values():
+            flow.replace()
+        return True
+
+    def settle(self, scope: str, epoch: int, *, keep: Container[Flow]) -> None:
+        """The log under ``epoch`` was looked at: hand out what waited for it, save what waits for more."""
+        self._epochs[scope] = epoch
+        if self.unsettled.get(scope, 0) <= epoch:
+            self.unsettled.pop(scope, None)
+        for flow in list(self._flows.get(scope, {}).values()):
+            if flow.held is not None and flow not in keep:
+                self.release(flow)
 
     def disconnected(self, reason: str) -> None:
         """The connections are gone: what was held is handed out, every scope is told blind."""
         self._channels.clear()
+        self.unsettled.clear()
         for flows in self._flows.values():
             for flow in flows.values():
                 self.release(flow)
@@ -160,13 +186,28 @@ class Inbox:
             self._on_status(flow, envelope)
         elif envelope.seq is None:  # a forming candle: no place in the log, nothing to order
             self._hand_out(flow, envelope, "live")
-        elif flow.held is None:
-            self.take(flow, envelope)
-        elif len(flow.held) < MAX_HELD:
-            flow.held.append(envelope)
         else:
+            if self.is_new_epoch(flow.scope, envelope.epoch):
+                flow.hold()
+            self._take_or_hold(flow, envelope)
+
+    def is_new_epoch(self, scope: str, epoch: int) -> bool:
+        """Whether the writer is another than before: its log may be another one, too, and is looked at first."""
+        if scope in self._log_ids:
+            self._epochs.setdefault(scope, epoch)
+        if epoch <= self._epochs.get(scope, 0):
+            return False
+        self.unsettled[scope] = max(epoch, self.unsettled.get(scope, 0))
+        self.on_change()
+        return True
+
+    def _take_or_hold(self, flow: Flow, envelope: Envelope) -> None:
+        if flow.held is not None and len(flow.held) < MAX_HELD:
+            flow.held.append(envelope)
+            return
+        if flow.held is not None:
             self.release(flow)
-            self.take(flow, envelope)
+        self.take(flow, envelope)
 
     def take(self, flow: Flow, envelope: Envelope, source: str = "live") -> None:
         """Hand out one event in its place: drop a double, tell a hole first."""
@@ -202,6 +243,7 @@ class Inbox:
 
     def _on_status(self, flow: Flow, envelope: Envelope) -> None:
         try:
+            self.is_new_epoch(flow.scope, envelope.epoch)
             if envelope.seq is None:
                 self._on_heartbeat(flow, envelope)
             elif flow.order(envelope) is not Order.OLD:

@@ -13,7 +13,7 @@ from agentexchange_schemas import FeedState
 from agentexchange_schemas.envelope import STATUS_TOPIC
 from agentexchange_schemas.topics import Kind, is_event_topic
 
-from ._shared_commands import Commands
+from ._shared_commands import START, Commands
 from ._shared_log import LogReader
 from ._shared_plan import LATEST_FIRST, Plan
 from ._shared_pubsub import PubSub
@@ -133,6 +133,7 @@ class SharedSession:
             keep_logs = self._reader is not None
             await self._apply(Plan.of(self.layout, self._wanted, account=self._account, keep_logs=keep_logs))
             self._check_key()
+            await self._settle()
             for scope in sorted(self._plan.scopes):
                 await self._join(scope)
             await self._run_reader()
@@ -149,6 +150,7 @@ class SharedSession:
         channels += [self._open_topic(scope, topic) for scope, topic in opened]
         await self._pubsub.subscribe(channels)
         await self._look(scopes)
+        self._release_topics(opened)
         await self._find_log_ends(plan.logs - old.logs)
         await self._close(closed, old.scopes - plan.scopes)
 
@@ -161,10 +163,17 @@ class SharedSession:
 
     def _open_topic(self, scope: str, topic: Topic) -> str:
         flow = self._inbox.flow(scope, str(topic))
+        flow.hold()
         if topic.kind in LATEST_FIRST:
-            flow.hold()
             self._due.add(flow)
         return self._open(scope, str(topic))
+
+    def _release_topics(self, opened: Iterable[tuple[str, Topic]]) -> None:
+        """What has no latest value to wait for: it waited only until the log was known."""
+        for scope, topic in opened:
+            flow = self._inbox.flow(scope, str(topic))
+            if flow not in self._due:
+                self._inbox.release(flow)
 
     async def _close(self, channels: Iterable[tuple[str, Topic]], scopes: Iterable[str]) -> None:
         named = [(self.layout.channel(scope, str(topic)), scope, topic) for scope, topic in channels]
@@ -197,6 +206,8 @@ class SharedSession:
         latest = await self._commands.latest(self.layout, flows)
         # What was published before the latest value was read may still be on its way on the other connection.
         await self._pubsub.barrier()
+        if any(self._inbox.is_new_epoch(scope, value.epoch) for value in latest if value is not None):
+            await self._settle()
         self._due.difference_update(flows)
         for flow, envelope in zip(flows, latest, strict=True):
             self._inbox.release(flow, envelope)
@@ -252,11 +263,19 @@ class SharedSession:
             if not self._is_layout_known:
                 await self._learn_layout()
 
+    async def _settle(self) -> None:
+        """Look at the logs of scopes that came under a new writer, before any of its seqs is trusted."""
+        for scope, epoch in list(self._inbox.unsettled.items()):
+            await self._look([scope])
+            self._inbox.settle(scope, epoch, keep=self._due)
+
     async def _look(self, scopes: Iterable[str]) -> None:
         names = sorted(scopes)
-        reports = await self._commands.reports(self.layout, names)
+        looks = await self._commands.look(self.layout, names)
         now, clock = self._options.now(), self._options.clock()
-        for scope, report in zip(names, reports, strict=True):
+        for scope, (report, log_id) in zip(names, looks, strict=True):
+            if log_id is not None and self._inbox.learn_log(scope, log_id) and scope in self._cursors:
+                self._cursors[scope] = START  # every entry of a new log is new
             self._inbox.tell(self._inbox.watch(scope).looked_at(report, now=now, clock=clock))
 
     def _check_key(self) -> None:

@@ -21,6 +21,7 @@ class LayoutWriter:
         self.scope = scope
         self.epoch = epoch
         self.client = redis.Redis.from_url(url, socket_timeout=5)
+        self.log_name = "log-1"
         self.seqs: dict[str, int] = {}
         self.received_us = int(time.time() * 1e6)
 
@@ -30,6 +31,7 @@ class LayoutWriter:
 
     def lease(self, state: FeedState = FeedState.LIVE, *, ttl_ms: int | None = None) -> None:
         """Hold the lease (without end unless told) and write the status hash."""
+        self.client.hsetnx(self.layout.seq(self.scope), "#id", self.log_name)
         self.client.set(self.layout.lease(self.scope), f"worker-1/{self.epoch}", px=ttl_ms)
         self.state(state)
 
@@ -76,7 +78,7 @@ class LayoutWriter:
 
     def _next(self, topic: str) -> int:
         self.seqs[topic] = self.seqs.get(topic, 0) + 1
-        self.client.hset(self.layout.seq(self.scope), mapping={topic: self.seqs[topic], "#id": "log-1"})
+        self.client.hset(self.layout.seq(self.scope), mapping={topic: self.seqs[topic], "#id": self.log_name})
         return self.seqs[topic]
 
     def _log(self, raw: bytes, topic: str) -> None:

@@ -191,6 +191,63 @@ async def test_after_a_reconnect_the_newest_value_comes_and_the_gap_before_it_is
         assert got.statuses[-1].cause == Cause.DROPPED
 
 
+@pytest.mark.parametrize("topics", [("ticker:BTCUSDT",), ("ticker:all",)], ids=["channel", "log"])
+async def test_another_log_is_told_whatever_it_counts(
+    writer: LayoutWriter, redis_server: RedisServer, topics: tuple[str, ...]
+) -> None:
+    """Redis comes back wiped, and the new log has already counted past what the client has seen."""
+    client = SharedClient(redis_server.url, *topics, "orders", sleep=no_wait)
+    async with client.running() as got:
+        writer.ticker("BTCUSDT", "old")
+        await got.until(lambda got: got.prices == ["old"])
+        redis_server.kill()
+        await got.until(lambda got: got.states[-1] is FeedState.BLIND)
+        redis_server.start()
+        writer.epoch, writer.seqs, writer.log_name = 9, {}, "log-2"
+        for price in ("new 1", "new 2", "new 3"):
+            writer.ticker("BTCUSDT", price)
+        writer.install()
+        writer.lease()
+        await got.until(lambda got: got.prices[-1:] == ["new 3"])
+        writer.ticker("BTCUSDT", "new 4")
+        await got.until(lambda got: got.prices[-1:] == ["new 4"])
+        (gap,) = [status for status in got.statuses if status.topic]
+        assert (gap.cause, gap.count) == (Cause.LOG_REPLACED, None)
+        if topics == ("ticker:all",):
+            assert got.prices == ["old", "new 1", "new 2", "new 3", "new 4"]
+
+
+@pytest.mark.parametrize("topics", [("ticker:BTCUSDT", "portfolio"), ("ticker:all",)], ids=["channel", "log"])
+async def test_a_flushed_redis_is_told_while_connected(
+    writer: LayoutWriter, redis_server: RedisServer, topics: tuple[str, ...]
+) -> None:
+    """The seq alone would say that two events are missing; the log's name says that it is another log."""
+    async with SharedClient(redis_server.url, *topics).running() as got:
+        writer.ticker("BTCUSDT", "old")
+        await got.until(lambda got: got.prices == ["old"])
+        writer.client.flushall()
+        writer.epoch, writer.seqs, writer.log_name = 9, {"ticker:BTCUSDT": 3}, "log-2"
+        writer.lease()
+        writer.ticker("BTCUSDT", "new 1")
+        writer.ticker("BTCUSDT", "new 2")
+        await got.until(lambda got: got.prices == ["old", "new 1", "new 2"])
+        (gap,) = [status for status in got.statuses if status.topic]
+        assert (gap.cause, gap.count) == (Cause.LOG_REPLACED, None)
+
+
+async def test_a_takeover_of_the_same_log_is_no_gap(writer: LayoutWriter, redis_server: RedisServer) -> None:
+    async with SharedClient(redis_server.url, "ticker:BTCUSDT", "candles:BTCUSDT:1m").running() as got:
+        for epoch in (1, 2, 5, 9):
+            writer.epoch = epoch
+            writer.heartbeat()
+            for _ in range(20):
+                writer.ticker("BTCUSDT", "1")
+                writer.event("candles:BTCUSDT:1m", {"close": "1"})
+        await got.until(lambda got: len(got.events) == 160)
+        assert [event.seq for event in got.events if event.topic == "ticker:BTCUSDT"] == list(range(1, 81))
+        assert got.states == [FeedState.LIVE]
+
+
 async def test_topics_come_and_go_at_run_time(writer: LayoutWriter, redis_server: RedisServer) -> None:
     client = SharedClient(redis_server.url, "ticker:BTCUSDT")
     async with client.running() as got:

@@ -39,6 +39,15 @@ def test_the_place_after_seq_10_of_epoch_5(epoch: int, seq: int, order: Order) -
     assert begun(10).order(envelope(seq, epoch)) is order
 
 
+def test_after_another_log_anything_counts_anew_once() -> None:
+    flow = begun(10)
+    flow.replace()
+    assert flow.next_seq < 0
+    assert flow.order(envelope(3000, 6)) is Order.REPLACED
+    flow.advance(envelope(3000, 6))
+    assert flow.order(envelope(3001, 6)) is Order.NEXT
+
+
 def test_the_first_is_taken_as_it_comes() -> None:
     assert Flow("m0", "ticker:BTCUSDT").order(envelope(77)) is Order.FIRST
 
