@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client import CollectorRegistry
 
+from agentexchange import AsyncLatestReader
 from agentexchange._urls import redis_url
 from agentexchange.redis import RespStream
+from agentexchange_bridge.acl import PASSWORD_PLACEHOLDER, acl_rules
 from agentexchange_bridge.cli._commands import COMMANDS
 from agentexchange_bridge.metrics import PREFIX, BatchMetrics, WorkerCollector
 from agentexchange_bridge.settings import ENV_PREFIX, BridgeSettings, flag_of
 from agentexchange_bridge.stats import ScopeStats, WorkerStats
-from agentexchange_schemas import account_scope
 from tests.bridge.cli._run import KEY, run, start
 
 if TYPE_CHECKING:
@@ -80,13 +81,19 @@ def test_every_command_is_told_of_with_its_extra() -> None:
         assert (f"agentexchange[{command.extra}]" in row[1]) is bool(command.extra) or command.name == "tail"
 
 
+def test_the_rules_shown_are_those_that_the_bridge_prints() -> None:
+    assert dict(re.findall(r"^user (\w+) (.*)$", OPERATIONS, re.MULTILINE)) == acl_rules("ax", "a-ID")
+
+
 async def create_users(server: RedisServer, password: str) -> None:
+    """From what the command prints."""
+    printed = await run("bridge", "--print-acl")
+    assert (printed.code, printed.err) == (0, "")
     stream = await RespStream.connect(redis_url(server.url))
-    rules = re.findall(r"^user (\w+) (.*)$", OPERATIONS, re.MULTILINE)
-    assert [name for name, _ in rules] == ["bridge", "crew", "doctor"]
-    for name, text in rules:
-        filled = text.replace("PASSWORD", password).replace("a-ID", account_scope(KEY))
-        await stream.command("ACL", "SETUSER", name, *filled.split())
+    for line in printed.out.splitlines():
+        word, name, *rules = line.replace(PASSWORD_PLACEHOLDER, password).split()
+        assert word == "user"
+        await stream.command("ACL", "SETUSER", name, *rules)
     stream.close()
 
 
@@ -107,6 +114,9 @@ async def test_the_acl_rules_let_each_do_its_work_and_no_more(
         for topics in (("ticker:all",), ("ticker:BTCUSDT", "candles:BTCUSDT:1m"), ("orders", "portfolio")):
             result = await run(*tail, *topics)
             assert (result.code, len(result.out.splitlines())) == (0, 30), result.err
+        async with AsyncLatestReader(url("crew"), KEY) as latest:
+            assert (await latest.ticker("BTCUSDT")).data["price"]
+            assert (await latest.portfolio()).data["total_equity"]
         report = await run("doctor", "--redis-url", url("doctor"))
         assert report.code == 0, report.out
         assert "CONFIG GET is not allowed" not in report.out

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["check_rights"]
 
 _MISSING: Final = "0" * 40  # the hash of no script
-_RULES: Final = "set the rules that docs/operations.md lists"
+_RULES: Final = "set the rules that agentexchange bridge --print-acl prints"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,9 @@ def _roles(layout: Layout, scope: str) -> tuple[_Role, _Role]:
         ("SUBSCRIBE", channel),
         ("HGETALL", layout.meta),
         ("MGET", latest),
+        ("TIME",),
         ("EXISTS", layout.lease(scope)),
+        ("HGET", layout.seq(scope), "#id"),
         ("HGETALL", layout.status(scope)),
         ("XRANGE", log, "-", "+"),
         ("XREVRANGE", log, "+", "-"),

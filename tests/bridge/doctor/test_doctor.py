@@ -126,7 +126,7 @@ async def test_state_of_a_served_scope(redis_server: RedisServer, state: str, le
 
 
 ASKS = ("-@all", "+ping", "+select", "+acl|whoami", "+acl|dryrun", "+info", "+time", "+hgetall", "+get", "+exists")
-READS = ("+subscribe", "+mget", "+xrange", "+xrevrange", "+xread")
+READS = ("+hget", "+subscribe", "+mget", "+xrange", "+xrevrange", "+xread")
 
 
 @pytest.mark.every_server
