@@ -79,7 +79,7 @@ class WorkerConfig:
     beat_s: float = 1.0
     standby_s: float = 0.25
     drain_s: float = 5.0
-    redis_backoff_cap_s: float = 2.0
+    redis_backoff_cap_s: float = 1.0
     sharded: bool = False
     exit_on_auth_failure: bool = False
     market_retention: Retention = field(default_factory=_market_retention)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
+from agentexchange_schemas import Cause
 from agentexchange_schemas.layout import BATCH_FIELD, LOG_ID_FIELD, RECEIVED_FIELD
 
 from .scripts import ACQUIRE, BEAT, RELEASE
@@ -14,8 +15,20 @@ from .scripts import ACQUIRE, BEAT, RELEASE
 if TYPE_CHECKING:
     from agentexchange_schemas import Layout
 
-__all__ = ["Grant", "Lease", "LeaseState", "Refused", "acquire_call", "beat_call", "read_acquired", "release_call"]
+__all__ = [
+    "Free",
+    "Grant",
+    "Lease",
+    "LeaseState",
+    "Refused",
+    "acquire_call",
+    "beat_call",
+    "read_acquired",
+    "release_call",
+]
 
+_REFUSED: Final = 0
+_FREE: Final = 2
 _MAX_US: Final = 999  # the second part of an entry id that `log_id` makes
 
 
@@ -36,6 +49,19 @@ class Refused:
 
     holder: str
     left_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Free:
+    """Nobody holds the lease, and this worker only looked.
+
+    Attributes:
+        is_new: the server knows of no owner ever.
+        is_released: the last owner gave the lease back.
+    """
+
+    is_new: bool
+    is_released: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +135,8 @@ class Lease:
         self._state = LeaseState.STANDBY
 
 
-def acquire_call(layout: Layout, scope: str, lease: Lease) -> bytes:
-    """The packed command that takes or keeps the lease; `read_acquired` reads the answer."""
+def acquire_call(layout: Layout, scope: str, lease: Lease, *, take: bool) -> bytes:
+    """The packed command that keeps the lease, or takes it if it is free and ``take``; for `read_acquired`."""
     keys = (
         layout.lease(scope),
         layout.epoch(scope),
@@ -119,7 +145,7 @@ def acquire_call(layout: Layout, scope: str, lease: Lease) -> bytes:
         layout.candle_log(scope),
         layout.status(scope),
     )
-    return ACQUIRE.call(keys, (lease.worker, lease.epoch, _ms(lease.ttl_s), secrets.token_hex(8)))
+    return ACQUIRE.call(keys, (lease.worker, lease.epoch, _ms(lease.ttl_s), secrets.token_hex(8), int(take)))
 
 
 def beat_call(
@@ -137,10 +163,12 @@ def release_call(layout: Layout, scope: str, lease: Lease) -> bytes:
     return RELEASE.call((layout.lease(scope),), (lease.owner,))
 
 
-def read_acquired(reply: Any) -> Grant | Refused:
+def read_acquired(reply: Any) -> Grant | Refused | Free:
     """Read the answer of ``acquire.lua``."""
-    if not reply[0]:
+    if reply[0] == _REFUSED:
         return Refused(reply[1].decode(), reply[2])
+    if reply[0] == _FREE:
+        return Free(is_new=reply[1] == 0, is_released=reply[2] == Cause.SHUTDOWN.encode())
     seq, status = _fields(reply[5]), _fields(reply[6])
     log_ids = (reply[3].decode(), reply[4].decode())
     return Grant(

@@ -14,10 +14,11 @@ from agentexchange_schemas import Cause
 
 from .answers import BehindError, FencedError, checked
 from .heartbeat import Heartbeat
-from .lease import Grant, Lease, LeaseState, acquire_call, beat_call, read_acquired, release_call
+from .lease import Free, Grant, Lease, LeaseState, acquire_call, beat_call, read_acquired, release_call
 from .outbox import wall_us
 from .scripts import load_scripts
 from .stats import BatchWritten, RedisState, ScopeStats
+from .vacancy import Vacancy
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -28,12 +29,14 @@ if TYPE_CHECKING:
     from agentexchange_schemas import FeedStatus, Layout
 
     from .batch import Batch
+    from .lease import Refused
     from .outbox import Outbox
     from .stats import BatchObserver
 
 __all__ = ["ScopeWriter", "WriterOptions"]
 
 _FIRST_RETRY_S: Final = 0.05
+_SLOW_S: Final = 0.5  # an answer that took longer comes from a server that may have been stopped meanwhile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +105,7 @@ class ScopeWriter:
         self._on_batch = on_batch
         self._full_batch = full_batch
         self._delays = self._new_delays()
+        self._vacancy = Vacancy(look_s=options.standby_s, grace_s=max(lease.ttl_s, 2 * options.backoff_cap_s))
         self._stopping = asyncio.Event()
         self._wake = asyncio.Event()
         self._is_idle = False
@@ -200,13 +204,15 @@ class ScopeWriter:
         """Wait for the lease; False when stopped meanwhile."""
         while not self._may_leave:
             asked_at = self._options.clock()
-            got = read_acquired(checked(await stream.send(acquire_call(self._layout, self.scope, self._lease))))
+            take = self.is_owner or self._vacancy.may_take(asked_at)
+            call = acquire_call(self._layout, self.scope, self._lease, take=take)
+            got = read_acquired(checked(await stream.send(call)))
             if isinstance(got, Grant):
                 self._granted(got, asked_at)
                 return True
-            self._lost(got.holder)
-            self._succeeded()
-            await self._pause(self._options.standby_s)
+            self._stood_by(got, asked_at)
+            if not self._vacancy.may_take(asked_at):
+                await self._pause(self._options.standby_s)
         self._is_done = True
         return False
 
@@ -293,6 +299,16 @@ class ScopeWriter:
         if not (was_owner and result.continuing):
             self._on_owner(self.scope, True)
 
+    def _stood_by(self, got: Refused | Free, asked_at: float) -> None:
+        if self._options.clock() - asked_at > _SLOW_S:
+            self._vacancy.disturbed()
+        if isinstance(got, Free):
+            self._vacancy.free(got, asked_at)
+        else:
+            self._vacancy.held()
+            self._lost(got.holder)
+        self._succeeded()
+
     def _lost(self, holder: str) -> None:
         self._lost_us = None
         if not self.is_owner:
@@ -332,6 +348,7 @@ class ScopeWriter:
         if self.is_owner and self._lost_us is None:
             self._lost_us = self._options.wall()
         self._lease.doubted()
+        self._vacancy.disturbed()
         self._observe()
 
     def _succeeded(self) -> None:

@@ -11,7 +11,7 @@ from tests.bridge._kit import ACCOUNT
 from agentexchange._urls import redis_url
 from agentexchange.redis import ReplyError, RespStream, pack
 from agentexchange_bridge.items import CANDLE, FINAL_ORDER, FORMING, NOTICE, ORDER, PORTFOLIO, TICKER
-from agentexchange_bridge.lease import Grant, Lease, Refused, acquire_call, beat_call, read_acquired, release_call
+from agentexchange_bridge.lease import Free, Grant, Lease, Refused, acquire_call, beat_call, read_acquired, release_call
 from agentexchange_bridge.scripts import SCRIPTS, WRITE_BATCH, load_scripts
 from agentexchange_schemas import Layout
 
@@ -40,8 +40,8 @@ def owner(worker: str = "w1", ttl_s: float = 60.0) -> Lease:
     return Lease(worker, ttl_s)
 
 
-async def acquire(redis: RespStream, lease: Lease, scope: str = "m0") -> Grant | Refused:
-    (reply,) = await redis.send(acquire_call(LAYOUT, scope, lease))
+async def acquire(redis: RespStream, lease: Lease, scope: str = "m0", *, take: bool = True) -> Grant | Refused | Free:
+    (reply,) = await redis.send(acquire_call(LAYOUT, scope, lease, take=take))
     if isinstance(reply, ReplyError):
         raise reply
     got = read_acquired(reply)
@@ -129,6 +129,19 @@ async def test_a_held_lease_is_refused_to_others_who_hear_whose_it_is(redis: Res
     assert got.holder == first.owner
     assert 0 < got.left_ms <= 60_000
     assert await everything(redis) == before
+
+
+async def test_a_look_at_a_free_lease_takes_nothing_and_tells_how_it_became_free(redis: RespStream) -> None:
+    assert await acquire(redis, owner(), take=False) == Free(is_new=True, is_released=False)
+    assert await everything(redis) == {}
+    lease = owner()
+    await acquire(redis, lease)
+    assert isinstance(await acquire(redis, owner("w2"), take=False), Refused)
+    assert isinstance(await acquire(redis, lease, take=False), Grant), "the owner's own needs no taking"
+    await redis.command("DEL", LAYOUT.lease("m0"))
+    assert await acquire(redis, owner("w2"), take=False) == Free(is_new=False, is_released=False)
+    await redis.command("HSET", LAYOUT.status("m0"), "cause", "shutdown")
+    assert await acquire(redis, owner("w2"), take=False) == Free(is_new=False, is_released=True)
 
 
 async def test_the_owner_keeps_its_epoch_when_it_asks_again(redis: RespStream) -> None:

@@ -321,6 +321,60 @@ async def test_redis_killed_under_load_costs_no_order_and_no_order_of_them(
     assert writer.stats.dropped == 0
 
 
+@pytest.mark.parametrize("appendonly", [True, False])
+async def test_after_an_outage_the_owner_comes_before_a_standby_with_nothing_to_write(
+    make_redis: Callable[..., RedisServer], running: Running, *, appendonly: bool
+) -> None:
+    """Redis was away for longer than a lease lives: the standby finds it free, and the owner has the orders."""
+    server = await asyncio.to_thread(make_redis, appendonly=appendonly)
+    owner = make_writer(server.url, ACCOUNT, ttl_s=0.3)
+    standby = make_writer(server.url, ACCOUNT, worker="w2", ttl_s=0.3)
+    running.start(owner)
+    await until(lambda: owner.outbox.is_open)
+    running.start(standby)
+    await until(lambda: standby.is_ready)
+    sent = 0
+    for _ in range(5):
+        failures = standby.stats.redis_failures
+        await asyncio.to_thread(server.kill)
+        for _ in range(10):
+            owner.order(*order(str(sent)))
+            sent += 1
+        await until(lambda failures=failures: standby.stats.redis_failures > failures)
+        await asyncio.sleep(0.35)  # the lease's whole life
+        await asyncio.to_thread(server.start)
+        await until(lambda: owner.outbox.is_empty and standby.is_ready and owner.is_ready)
+        assert owner.is_owner
+        assert not standby.is_owner
+    entries = await log_of(server, ACCOUNT)
+    assert_whole(entries)
+    assert [event.data["order_id"] for _, event in entries if event.topic == "orders"] == [str(n) for n in range(sent)]
+    assert owner.stats.discarded == 0
+
+
+async def test_after_redis_was_stopped_for_longer_than_a_lease_lives_the_owner_comes_first(
+    redis_server: RedisServer, running: Running
+) -> None:
+    """What the standby asked meanwhile is answered first, and late: it takes nothing on that."""
+    owner = make_writer(redis_server.url, ACCOUNT, ttl_s=0.6)
+    standby = make_writer(redis_server.url, ACCOUNT, worker="w2", ttl_s=0.6)
+    running.start(owner)
+    await until(lambda: owner.outbox.is_open)
+    running.start(standby)
+    await until(lambda: standby.is_ready)
+    redis_server.stop()
+    owner.order(*order("1"))
+    await asyncio.sleep(1.2)  # twice the lease's life
+    redis_server.cont()
+    await until(lambda: owner.outbox.is_empty)
+    assert owner.is_owner
+    assert not standby.is_owner
+    await running.stop(owner)
+    assert [event.data["order_id"] for _, event in await log_of(redis_server, ACCOUNT) if event.topic == "orders"] == [
+        "1"
+    ]
+
+
 async def test_a_restarted_server_without_persistence_gets_what_is_still_known(
     redis_server: RedisServer, running: Running
 ) -> None:
@@ -428,7 +482,7 @@ async def test_redis_that_is_not_there_yet_is_waited_for(
 ) -> None:
     server = await asyncio.to_thread(make_redis)
     await asyncio.to_thread(server.kill)
-    writer = make_writer(server.url)
+    writer = make_writer(server.url, ttl_s=0.3)
     running.start(writer)
     await until(lambda: writer.stats.redis_failures >= 3)
     assert not writer.is_ready

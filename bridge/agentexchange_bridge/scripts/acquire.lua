@@ -5,8 +5,10 @@
 --       2 epoch the caller last held the lease under, 0 for none
 --       3 time to live, ms
 --       4 log id to give a scope that has none
+--       5 1 to take the lease if it is free, 0 only to look
 -- Result, an array:
 --       refused  {0, holder, ms left}
+--       free     {2, stored epoch, cause in the status hash or ""}: only looked, nothing was written
 --       granted  {1, epoch, stored epoch before, last id of the log, last id of the candle log ("0-0" for none),
 --                 seq hash as field, value, ..., status hash as field, value, ...}
 -- The epoch is the one held where the lease still names it, else max(stored + 1, held + 1, the server's Unix
@@ -14,7 +16,7 @@
 -- Errors: WRONGTYPE when a key holds another type; what Redis itself refuses. Nothing is written then.
 
 local LEASE, EPOCH, SEQ, LOG, CANDLE_LOG, STATUS = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local WORKER, HELD_EPOCH, TTL_MS, NEW_LOG_ID = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local WORKER, HELD_EPOCH, TTL_MS, NEW_LOG_ID, TAKE = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 
 local call = redis.call
 
@@ -32,6 +34,11 @@ if holder and string.sub(holder, 1, #WORKER + 1) ~= WORKER .. '/' then
     return {0, holder, call('PTTL', LEASE)}
 end
 
+local stored = tonumber(call('GET', EPOCH) or '0') or 0
+if not holder and TAKE == '0' then
+    return {2, stored, call('HGET', STATUS, 'cause') or ''}
+end
+
 local function last_id(log)
     if call('EXISTS', log) == 0 then return '0-0' end
     local info = call('XINFO', 'STREAM', log)
@@ -40,7 +47,6 @@ local function last_id(log)
     end
 end
 
-local stored = tonumber(call('GET', EPOCH) or '0') or 0
 local epoch
 if holder == WORKER .. '/' .. HELD_EPOCH then
     epoch = tonumber(HELD_EPOCH)
