@@ -13,7 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
-from agentexchange_schemas import FeedState
+from agentexchange_schemas import FeedState, Kind
 
 from .http import Page
 from .lease import LeaseState
@@ -24,19 +24,16 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import Metric
 
-    from agentexchange_schemas import Kind
-
     from .stats import BatchWritten, ScopeStats, WorkerStats
 
 __all__ = ["BatchMetrics", "WorkerCollector", "metrics_page"]
 
 PREFIX: Final = "agentexchange_bridge_"
-_EVENTS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 400)
+_EVENTS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 _SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0)
 
 _SCOPE_COUNTERS: Final[dict[str, tuple[str, Callable[[ScopeStats], int]]]] = {
-    "written": ("Events acknowledged by Redis, notices included", lambda scope: scope.written),
-    "notices": ("Notices among the written events", lambda scope: scope.notices),
+    "discarded": ("Events let go because another worker writes the scope", lambda scope: scope.discarded),
     "resent": ("Events written again because Redis had forgotten them", lambda scope: scope.resent),
     "redis_failures": ("Failed connections to Redis and refused requests", lambda scope: scope.redis_failures),
     "takeovers": ("Leases taken", lambda scope: scope.takeovers),
@@ -83,15 +80,37 @@ def _of_scopes(scopes: tuple[ScopeStats, ...]) -> Iterable[Metric]:
         for scope in scopes:
             gauge.add_metric([scope.scope], value(scope))
         yield gauge
-    lost = CounterMetricFamily(f"{PREFIX}lost", "Events that were received and not written", labels=["scope", "reason"])
+    yield _written(scopes)
+    yield _lost(scopes)
     waiting = GaugeMetricFamily(f"{PREFIX}waiting_events", "Events that wait to be written", labels=["scope", "queue"])
     for scope in scopes:
-        for reason in ("conflated", "dropped", "discarded"):
-            lost.add_metric([scope.scope, reason], getattr(scope, reason))
         waiting.add_metric([scope.scope, "ticks"], scope.waiting_ticks)
         waiting.add_metric([scope.scope, "kept"], scope.waiting_kept)
-    yield lost
     yield waiting
+
+
+def _written(scopes: tuple[ScopeStats, ...]) -> Metric:
+    text = "Events acknowledged by Redis; of kind status for notices"
+    written = CounterMetricFamily(f"{PREFIX}written", text, labels=["scope", "kind"])
+    for scope in scopes:
+        for kind, count in {**dict.fromkeys(_kinds_of(scope), 0), **scope.written_by_kind}.items():
+            written.add_metric([scope.scope, kind], count)
+    return written
+
+
+def _lost(scopes: tuple[ScopeStats, ...]) -> Metric:
+    text = "Events that were received and will not be written"
+    lost = CounterMetricFamily(f"{PREFIX}lost", text, labels=["scope", "reason", "kind"])
+    for scope in scopes:
+        # zeros from the start: a rate over a series that begins with its first loss would miss it
+        zeros = {(reason, kind): 0 for reason in ("conflated", "dropped") for kind in _kinds_of(scope)}
+        for (reason, kind), count in {**zeros, **scope.lost}.items():
+            lost.add_metric([scope.scope, reason, kind], count)
+    return lost
+
+
+def _kinds_of(scope: ScopeStats) -> tuple[str, ...]:
+    return (Kind.ORDERS, Kind.PORTFOLIO) if scope.scope.startswith("a-") else (Kind.TICKER, Kind.CANDLES)
 
 
 def _by_label(name: str, text: str, label: str, counts: Mapping[Kind, int] | Mapping[str, int]) -> Metric:

@@ -35,6 +35,9 @@ ENV_PREFIX: Final = "AGENTEXCHANGE_"
 MAX_FILE_BYTES: Final = 64 * 1024
 OFF: Final = "off"
 
+_MIB: Final = 1024 * 1024
+_BUFFER: Final = BufferLimits()
+
 
 class SettingsError(ValueError):
     """A setting that is missing, unknown or wrong: one line that names it, where it came from, and the fix."""
@@ -155,14 +158,14 @@ class BridgeSettings(BaseSettings):
         json_schema_extra=_group("bounds", metavar="N"),
     )
     buffer_ticks: int = Field(
-        default=150_000,
+        default=_BUFFER.ticks,
         ge=1000,
         le=10_000_000,
         description="ticks held while Redis is away, before they are conflated to the newest per topic",
         json_schema_extra=_group("bounds", metavar="N"),
     )
     buffer_mib: int = Field(
-        default=56,
+        default=_BUFFER.tick_bytes // _MIB,
         ge=1,
         le=65_536,
         description="memory for these ticks, MiB",
@@ -216,7 +219,7 @@ class BridgeSettings(BaseSettings):
         """What the worker is built from."""
         market = Retention(log_max_age_s=self.tick_log_age_s, log_max_len=self.tick_log_entries)
         account = Retention(log_max_age_s=self.account_log_age_s, log_max_len=self.account_log_entries)
-        buffer = BufferLimits(ticks=self.buffer_ticks, tick_bytes=self.buffer_mib * 1024**2)
+        buffer = BufferLimits(ticks=self.buffer_ticks, tick_bytes=self.buffer_mib * _MIB)
         return WorkerConfig(
             upstream_url=self.upstream_url,
             api_key=self.key,

@@ -27,17 +27,18 @@ def test_numbers_are_read_at_the_time_of_the_scrape() -> None:
     registry = CollectorRegistry()
     registry.register(WorkerCollector(stats))
     page = metrics_page(registry)
-    assert f'{PREFIX}written_total{{scope="m0"}} 0.0' in page().body.decode()
-    scope.written, stats.received[Kind.TICKER], stats.junk["not_json"] = 41, 42, 43
+    assert f'{PREFIX}takeovers_total{{scope="m0"}} 0.0' in page().body.decode()
+    scope.takeovers, stats.received[Kind.TICKER], stats.junk["not_json"] = 41, 42, 43
     text = page().body.decode()
-    assert f'{PREFIX}written_total{{scope="m0"}} 41.0' in text
+    assert f'{PREFIX}takeovers_total{{scope="m0"}} 41.0' in text
     assert f'{PREFIX}received_total{{kind="ticker"}} 42.0' in text
     assert f'{PREFIX}junk_total{{kind="not_json"}} 43.0' in text
 
 
 def test_every_number_of_the_stats_has_a_metric() -> None:
     scope = ScopeStats(
-        "m0", written=1, notices=2, conflated=4, dropped=5, discarded=6, resent=7, redis_failures=8, takeovers=9,
+        "m0", written_by_kind={"ticker": 1, "status": 2}, lost={("conflated", "ticker"): 4, ("dropped", "status"): 5},
+        discarded=6, resent=7, redis_failures=8, takeovers=9,
         last_lag_s=0.5, waiting_ticks=11, waiting_kept=12, waiting_bytes=13, epoch=14,
         lease=LeaseState.HELD, redis=RedisState.READY,
     )  # fmt: skip
@@ -47,8 +48,10 @@ def test_every_number_of_the_stats_has_a_metric() -> None:
     registry.register(WorkerCollector(stats))
     found = scrape(registry)
     expected = {
-        ("written_total", "m0"): 1, ("notices_total", "m0"): 2, ("lost_total", "m0", "conflated"): 4,
-        ("lost_total", "m0", "dropped"): 5, ("lost_total", "m0", "discarded"): 6, ("resent_total", "m0"): 7,
+        ("written_total", "m0", "ticker"): 1, ("written_total", "m0", "candles"): 0,
+        ("written_total", "m0", "status"): 2, ("lost_total", "m0", "conflated", "ticker"): 4,
+        ("lost_total", "m0", "dropped", "status"): 5, ("lost_total", "m0", "dropped", "ticker"): 0,
+        ("discarded_total", "m0"): 6, ("resent_total", "m0"): 7,
         ("redis_failures_total", "m0"): 8, ("takeovers_total", "m0"): 9, ("last_lag_seconds", "m0"): 0.5,
         ("waiting_events", "m0", "ticks"): 11, ("waiting_events", "m0", "kept"): 12, ("waiting_bytes", "m0"): 13,
         ("epoch", "m0"): 14, ("lease_held", "m0"): 1, ("redis_ready", "m0"): 1, ("oversized_total",): 21,
