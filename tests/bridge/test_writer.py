@@ -23,7 +23,7 @@ from tests.bridge._kit import (
 
 from agentexchange._urls import redis_url
 from agentexchange.redis import LinkClosedError, RespStream
-from agentexchange_bridge.lease import LeaseState
+from agentexchange_bridge.lease import Free, LeaseState, Refused
 from agentexchange_bridge.scripts import WRITE_BATCH
 from agentexchange_bridge.stats import RedisState
 from agentexchange_schemas import Cause, FeedState, FeedStatus
@@ -373,6 +373,16 @@ async def test_after_redis_was_stopped_for_longer_than_a_lease_lives_the_owner_c
     assert [event.data["order_id"] for _, event in await log_of(redis_server, ACCOUNT) if event.topic == "orders"] == [
         "1"
     ]
+
+
+@pytest.mark.parametrize(("took_s", "is_abandoned"), [(0.1, True), (1.0, False)])
+async def test_a_late_answer_does_not_make_a_lease_abandoned(took_s: float, *, is_abandoned: bool) -> None:
+    now = [10.0]
+    writer = make_writer("redis://127.0.0.1:1", clock=lambda: now[0])
+    writer._stood_by(Refused("w2/7", 1000), asked_at=10.0)
+    now[0] += took_s
+    writer._stood_by(Free(is_new=False, is_released=False), asked_at=10.0)
+    assert writer._vacancy.may_take(11.1) is is_abandoned
 
 
 async def test_a_restarted_server_without_persistence_gets_what_is_still_known(
