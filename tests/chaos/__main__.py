@@ -16,6 +16,7 @@ import asyncio
 import json
 import pickle
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -112,6 +113,14 @@ def main() -> int:
         return 2
     if args.recheck:
         return _recheck(args.recheck)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # end the processes, remove the folder, then go
+    try:
+        return _all(args, seeds)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _all(args: argparse.Namespace, seeds: list[int]) -> int:
     reports = [report for seed in seeds if (report := _one(args, seed)) is not None]
     if args.json:
         args.json.write_text(json.dumps(reports, indent=1))
