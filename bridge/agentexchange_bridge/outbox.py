@@ -58,7 +58,7 @@ class Reconciled:
     Attributes:
         continuing: nobody else wrote since this worker did; what it holds stays.
         dropped: events let go because somebody else wrote.
-        applied: events of a batch that was applied although its answer was lost.
+        applied: flags of the batch that was applied although its answer was lost, one per event.
         resent: events that the server had forgotten and gets again.
         forgotten_ticks: ticks that it had forgotten and that are gone.
         replaced: the server has another log than before.
@@ -66,7 +66,7 @@ class Reconciled:
 
     continuing: bool
     dropped: int = 0
-    applied: int = 0
+    applied: str = ""
     resent: int = 0
     forgotten_ticks: int = 0
     replaced: bool = False
@@ -274,13 +274,13 @@ class Outbox:
             replaced=is_replaced,
         )
 
-    def _acknowledge(self, batch_id: str, now: float) -> int:
+    def _acknowledge(self, batch_id: str, now: float) -> str:
         """Only the batch in flight can have been applied without an answer; the one encoded ahead was not sent."""
         if self._flight and self._flight[0].batch_id == batch_id:
             batch = self._flight[0]
             self.applied(batch, now)
-            return len(batch.items)
-        return 0
+            return batch.flags
+        return ""
 
     def _raise_floor(self, floor_us: int) -> None:
         """Every ``r`` from here on must be above the logs' last entries."""

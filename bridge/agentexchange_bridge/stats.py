@@ -93,15 +93,19 @@ class ScopeStats:
 
     def count_batch(self, flags: str, *, write_s: float, lag_s: float) -> None:
         """Count an acknowledged batch; ``flags`` has one character per event."""
+        self.count(flags)
         self.batches += 1
+        self.write_s_sum += write_s
+        self.lag_s_sum += lag_s
+        self.last_lag_s = lag_s
+
+    def count(self, flags: str) -> None:
+        """Count events that Redis has."""
         self.written += len(flags)
         for flag in set(flags):
             kind, count = KIND_OF[flag], flags.count(flag)
             self.written_by_kind[kind] = self.written_by_kind.get(kind, 0) + count
         self.notices = self.written_by_kind.get(KIND_OF[NOTICE], 0)
-        self.write_s_sum += write_s
-        self.lag_s_sum += lag_s
-        self.last_lag_s = lag_s
 
 
 @dataclass(slots=True)

@@ -283,6 +283,7 @@ class ScopeWriter:
         self.stats.takeovers += not result.continuing
         self.stats.discarded += result.dropped
         self.stats.resent += result.resent
+        self.stats.count(result.applied)
         if not result.continuing:
             self._lost_us = None
         self._observe()
@@ -291,7 +292,7 @@ class ScopeWriter:
             epoch=grant.epoch,
             continuing=result.continuing,
             dropped=result.dropped,
-            already_applied=result.applied,
+            already_applied=len(result.applied),
             written_again=result.resent,
             ticks_forgotten=result.forgotten_ticks,
             log_replaced=result.replaced,

@@ -90,14 +90,16 @@ async def everything(redis: RespStream) -> dict[bytes, bytes]:
     return {key: await redis.command("DUMP", key) for key in await redis.command("KEYS", "*")}
 
 
-async def listen(server_url: str, *channels: str) -> tuple[RespStream, asyncio.Queue[list[bytes]]]:
+async def listen(
+    server_url: str, *channels: str, command: str = "SUBSCRIBE"
+) -> tuple[RespStream, asyncio.Queue[list[bytes]]]:
     heard: asyncio.Queue[list[bytes]] = asyncio.Queue()
     stream = await RespStream.connect(
         redis_url(server_url), on_replies=lambda replies: [heard.put_nowait(reply) for reply in replies]
     )
-    stream.write(pack("SUBSCRIBE", *channels))
+    stream.write(pack(command, *channels))
     for _ in channels:
-        assert (await asyncio.wait_for(heard.get(), 5))[0] == b"subscribe"
+        assert (await asyncio.wait_for(heard.get(), 5))[0] == command.lower().encode()
     return stream, heard
 
 
@@ -267,6 +269,16 @@ async def test_portfolio_and_notices_are_in_the_log_and_a_notice_sets_the_status
     assert await redis.command("HGETALL", LAYOUT.status(ACCOUNT)) == [b"state", b"blind"]
     assert await redis.command("XLEN", LAYOUT.log(ACCOUNT)) == 2
     assert await redis.command("EXISTS", LAYOUT.latest(ACCOUNT, "status")) == 0
+    subscriber.close()
+
+
+async def test_inside_a_cluster_messages_go_to_sharded_channels(redis: RespStream, redis_server: RedisServer) -> None:
+    lease = owner()
+    await acquire(redis, lease)
+    channel = LAYOUT.channel("m0", "ticker:A")
+    subscriber, heard = await listen(redis_server.url, channel, command="SSUBSCRIBE")
+    assert await write(redis, lease, event(TICKER, "ticker:A", 0, b"p"), publish="SPUBLISH") == b"OK"
+    assert await messages(heard, 1) == [(channel, b"p")]
     subscriber.close()
 
 

@@ -285,6 +285,7 @@ async def test_a_lost_answer_writes_nothing_twice(
     entries = await log_of(redis_server)
     assert_whole(entries)
     assert [event.data["price"] for _, event in entries if event.topic != "status"] == [str(n) for n in range(number)]
+    assert writer.stats.written == len(entries)
 
 
 async def test_redis_killed_under_load_costs_no_order_and_no_order_of_them(
