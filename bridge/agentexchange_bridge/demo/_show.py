@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 __all__ = ["MAX_SECONDS", "DemoOptions", "run_demo"]
 
 MAX_SECONDS: Final = 3600
-_REST_S: Final = 5.0  # consumers have this long to take what is under way
-_QUIET_S: Final = 0.6  # more than two reports of a consumer
+_REST_S: Final = 15.0  # consumers have this long to take what is under way
+_REST_REPORTS: Final = 3  # reports of a consumer in which nothing more has come
+_POLL_S: Final = 0.05
 _PAGE: Final = 1000  # log entries per request
 
 
@@ -129,10 +130,13 @@ async def _come_to_rest(stage: Stage) -> None:
 
 
 async def _until_quiet(stage: Stage) -> None:
-    before = None
-    while (now := {role: report["events"] for role, report in stage.reports.items()}) != before:
-        before = now
-        await asyncio.sleep(_QUIET_S)
+    """Counted in the consumers' own reports, not in seconds: a starved machine is no rest."""
+    enough = {role: report["number"] + _REST_REPORTS for role, report in stage.reports.items()}
+    while not all(  # noqa: ASYNC110 - figures of other processes
+        report["number"] >= enough.get(role, 0) and report["idle"] >= _REST_REPORTS
+        for role, report in stage.reports.items()
+    ):
+        await asyncio.sleep(_POLL_S)
 
 
 async def _judge(stage: Stage, sessions: int) -> list[Check]:

@@ -44,6 +44,7 @@ class Consumer:
         self.record = Record()
         self._prices: dict[str, str] = {}
         self._latest = 0
+        self._reports = self._idle = self._told = 0
         self._from_exchange: deque[float] = deque(maxlen=_RECENT)
         self._from_bridge: deque[float] = deque(maxlen=_RECENT)
         self._states: dict[str | None, str] = {}
@@ -68,9 +69,15 @@ class Consumer:
             self._states[status.scope] = status.state
 
     def report(self) -> dict[str, Any]:
-        """The figures at this moment; latencies in ms."""
+        """The figures at this moment; latencies in ms. ``idle`` counts reports without an event since the last one."""
+        events = self.record.events
+        self._reports += 1
+        self._idle = self._idle + 1 if events == self._told else 0
+        self._told = events
         return {
-            "events": self.record.events,
+            "number": self._reports,
+            "idle": self._idle,
+            "events": events,
             "latest_first": self._latest,
             "live": "live" in self._states.values(),
             "from_exchange": _percentiles(self._from_exchange),
