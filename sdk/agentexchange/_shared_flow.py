@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from agentexchange_schemas import Envelope
 
-__all__ = ["MAX_HELD", "Flow", "Order"]
+__all__ = ["MAX_HELD", "MAX_SEEN", "Flow", "Order"]
 
 MAX_HELD: Final = 10_000
 """Envelopes of one topic that wait for its latest value to be read; a read takes milliseconds."""
+
+MAX_SEEN: Final = 4096
+"""Received times that are remembered of a topic whose events a bridge may write again (those of its last seconds)."""
 
 _NEVER: Final = -1  # the next seq of a flow that the hot path must not handle
 
@@ -42,6 +45,8 @@ class Flow:
     """
 
     __slots__ = (
+        "_first_us",
+        "_seen",
         "epoch",
         "held",
         "is_cut",
@@ -65,6 +70,9 @@ class Flow:
         self.is_cut = False
         self.is_replaced = False
         self.held: list[Envelope] | None = None
+        self._first_us = 0
+        # Ticks are never written again, and many: they keep to the hot path and need no memory.
+        self._seen: dict[int, None] | None = None if topic.startswith("ticker:") else {}
 
     @property
     def has_begun(self) -> bool:
@@ -89,10 +97,29 @@ class Flow:
         assert envelope.seq is not None  # noqa: S101 - as in order
         self.epoch = envelope.epoch
         self.seq = envelope.seq
-        self.received_us = envelope.received_us
+        self.received_us = max(self.received_us, envelope.received_us)
+        self._remember(envelope.received_us)
         self.is_cut = self.is_replaced = False
-        if self.is_event and self.held is None:
+        if self._seen is None and self.held is None:
             self.next_seq = envelope.seq + 1
+
+    def was_handed_out(self, envelope: Envelope) -> bool:
+        """Whether a bridge has written an event again that this client had already, or that is older than its first.
+
+        It does so when a restarted server has forgotten it: the seq may then be another, the received time is not.
+        """
+        if not self._seen:
+            return False
+        return envelope.received_us in self._seen or envelope.received_us < self._first_us
+
+    def _remember(self, received_us: int) -> None:
+        if self._seen is None:
+            return
+        if not self._seen:
+            self._first_us = received_us
+        self._seen[received_us] = None
+        if len(self._seen) > MAX_SEEN:
+            del self._seen[next(iter(self._seen))]
 
     def cut(self) -> None:
         """The connection is lost: the next event is looked at, not taken on the hot path."""
@@ -116,7 +143,7 @@ class Flow:
         A topic that begins takes ``latest`` first and of the held ones what is newer; one that goes on takes all.
         """
         held, self.held = self.held or [], None
-        if self.has_begun and self.is_event and not (self.is_cut or self.is_replaced):
+        if self.has_begun and self._seen is None and not (self.is_cut or self.is_replaced):
             self.next_seq = self.seq + 1
         if latest is None:
             return held

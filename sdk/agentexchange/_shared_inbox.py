@@ -219,8 +219,12 @@ class Inbox:
                 self._on_hole(flow, envelope)
             case Order.REPLACED:
                 self._on_replaced(flow, envelope)
+        is_again = flow.was_handed_out(envelope)
         flow.advance(envelope)
-        self._hand_out(flow, envelope, source)
+        if is_again:
+            self.counts["duplicates"] += 1
+        else:
+            self._hand_out(flow, envelope, source)
 
     def release(self, flow: Flow, latest: Envelope | None = None) -> None:
         """End a hold: the latest value first where the topic begins, then what was held; each event once."""
@@ -257,7 +261,10 @@ class Inbox:
         self.tell(self.watch(flow.scope).heartbeat(envelope.data, now=options.now(), clock=options.clock()))
 
     def _on_notice(self, flow: Flow, envelope: Envelope) -> None:
+        is_again = flow.was_handed_out(envelope)
         flow.advance(envelope)
+        if is_again:
+            return
         status = FeedStatus.from_fields(envelope.data)
         self.counts["notices"] += 1
         self.watch(flow.scope).notice(status)

@@ -235,6 +235,26 @@ async def test_a_flushed_redis_is_told_while_connected(
         assert (gap.cause, gap.count) == (Cause.LOG_REPLACED, None)
 
 
+async def test_orders_that_are_written_again_are_handed_out_once(
+    writer: LayoutWriter, account: LayoutWriter, redis_server: RedisServer
+) -> None:
+    """A restarted server has forgotten them: the bridge writes them again, under another seq, with their own times."""
+    account.event("orders", {"order_id": "before the client", "status": "pending"})
+    async with SharedClient(redis_server.url, "orders").running() as got:
+        for name in ("1", "2", "3"):
+            account.event("orders", {"order_id": name, "status": "pending"})
+        await got.until(lambda got: len(got.events) == 3)
+        account.client.flushall()
+        account.received_us -= 4
+        account.epoch, account.seqs, account.log_name = 9, {}, "log-2"
+        account.lease()
+        for name in ("before the client", "1", "2", "3", "4"):
+            account.event("orders", {"order_id": name, "status": "pending"})
+        await got.until(lambda got: len(got.events) == 4)
+        assert [event.fields["order_id"] for event in got.events] == ["1", "2", "3", "4"]
+        assert [status.cause for status in got.statuses if status.topic] == [Cause.LOG_REPLACED]
+
+
 async def test_a_takeover_of_the_same_log_is_no_gap(writer: LayoutWriter, redis_server: RedisServer) -> None:
     async with SharedClient(redis_server.url, "ticker:BTCUSDT", "candles:BTCUSDT:1m").running() as got:
         for epoch in (1, 2, 5, 9):
