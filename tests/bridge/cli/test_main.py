@@ -5,11 +5,16 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+from agentexchange.testing import DEMO_KEY
 from agentexchange_bridge.cli import main
 from agentexchange_bridge.cli._commands import COMMANDS
+
+if TYPE_CHECKING:
+    from agentexchange.testing import SandboxThread
 
 ROOT = Path(__file__).parents[3]
 PLAIN = ("websockets", "pydantic", "pydantic_core", "msgpack", "typing_extensions.py", "annotated_types",
@@ -96,6 +101,19 @@ def test_a_plain_install_is_told_which_extra_a_command_needs(plain_install: dict
     assert result.stdout == ""
     assert result.stderr.count("\n") == 1
     assert f'pip install "agentexchange[{extra}]"' in result.stderr
+
+
+@pytest.mark.sandbox_exchange(rate=200, pairs=5)
+def test_a_plain_install_can_tail_the_platform_and_is_told_what_redis_needs(
+    plain_install: dict[str, str], sandbox_thread: SandboxThread
+) -> None:
+    environment = plain_install | {"AGENTEXCHANGE_API_KEY": DEMO_KEY}
+    straight = run_plain(environment, "tail", "--url", sandbox_thread.url, "--count", "3", "ticker:all")
+    assert (straight.returncode, straight.stdout.count("\n")) == (0, 3), straight.stderr
+    shared = run_plain(environment, "tail", "--url", "redis://127.0.0.1:1", "ticker:all")
+    assert shared.returncode == 1
+    assert shared.stderr.count("\n") == 1
+    assert 'pip install "agentexchange[redis]"' in shared.stderr
 
 
 def test_a_reader_that_leaves_early_is_no_error() -> None:
