@@ -82,10 +82,10 @@ class Narrator:
 
     def shut_down(self, since_us: int) -> list[FeedStatus]:
         """Upstream was let go at ``since_us``, on purpose."""
-        since = from_us(since_us)
-        if self.state is FeedState.LIVE:
-            self._become(FeedState.BLIND, since, Cause.SHUTDOWN, "the bridge worker shuts down")
-        return [self._told(since=since, cause=Cause.SHUTDOWN)]
+        was_live = self.state is FeedState.LIVE
+        state, since = (FeedState.BLIND, from_us(since_us)) if was_live else (self.state, self._since)
+        self._become(state, since, Cause.SHUTDOWN, "the bridge worker shuts down")
+        return [self._told(since=since)]
 
     def span(self, cause: Cause, first_us: int, last_us: int, *, message: str, count: int | None = None) -> FeedStatus:
         """A span that is over, told after the fact; the state stays."""

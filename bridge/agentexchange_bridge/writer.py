@@ -326,7 +326,8 @@ class ScopeWriter:
         self.outbox.applied(batch, now)
         if self.stats.redis is not RedisState.READY:
             self._succeeded()
-        lag_s = (self._options.wall() - batch.items[0][0]) / 1_000_000
+        # not below 0: after a clock that was ahead, r is ahead of this one
+        lag_s = max(0.0, (self._options.wall() - batch.items[0][0]) / 1_000_000)
         self.stats.count_batch(batch.flags, write_s=now - sent_at, lag_s=lag_s)
         self._on_batch(BatchWritten(self.scope, len(batch.items), now - sent_at, lag_s))
 

@@ -94,6 +94,15 @@ def test_a_shutdown_is_blind_from_when_upstream_was_let_go() -> None:
     assert told.fields()["state"] == "blind"
 
 
+def test_a_shutdown_in_a_blind_span_leaves_the_spans_beginning() -> None:
+    told = narrator()
+    told.feed(says(FeedState.LIVE, 0))
+    told.feed(says(FeedState.BLIND, 3, cause=Cause.UPSTREAM_LOST))
+    (notice,) = told.shut_down(at(5))
+    assert (notice.state, notice.since, notice.cause) == (FeedState.BLIND, from_us(at(3)), Cause.SHUTDOWN)
+    assert told.fields()["cause"] == "shutdown"
+
+
 def test_a_topics_own_state_does_not_change_the_scopes() -> None:
     told = narrator()
     told.feed(says(FeedState.LIVE, 0))
