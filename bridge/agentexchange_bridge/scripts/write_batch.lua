@@ -37,11 +37,13 @@ if holder ~= OWNER then
     return redis.status_reply('FENCED ' .. (holder or ''))
 end
 
+local function wrong_type(key, found, wanted)
+    return redis.error_reply('WRONGTYPE ' .. key .. ' is a ' .. found .. ', not a ' .. wanted)
+end
+
 local function type_fault(key, wanted)
     local found = call('TYPE', key).ok
-    if found ~= wanted and found ~= 'none' then
-        return redis.error_reply('WRONGTYPE ' .. key .. ' is a ' .. found .. ', not a ' .. wanted)
-    end
+    if found ~= wanted and found ~= 'none' then return wrong_type(key, found, wanted) end
 end
 
 local fault = type_fault(SEQ, 'hash')
@@ -62,9 +64,9 @@ end
 -- An XADD can fail only by the log's type or by an id that is not above its last: looked at before the first write,
 -- because what a script wrote before an error stays written.
 local function log_fault(log, position)
-    local found = type_fault(log, 'stream')
-    if found then return found end
-    if call('EXISTS', log) == 0 then return end
+    local found = call('TYPE', log).ok
+    if found == 'none' then return end
+    if found ~= 'stream' then return wrong_type(log, found, 'stream') end
     local info = call('XINFO', 'STREAM', log)
     for i = 1, #info, 2 do
         if info[i] == 'last-generated-id' then
