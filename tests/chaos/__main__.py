@@ -58,6 +58,8 @@ def _seeds(args: argparse.Namespace) -> list[int]:
     if not args.seeds:
         return [args.seed]
     first, _, last = args.seeds.partition("-")
+    if not (first.isdecimal() and (last or first).isdecimal()):
+        raise ValueError(f"--seeds must be such as 1-20, not {args.seeds!r}")
     return list(range(int(first), int(last or first) + 1))
 
 

@@ -184,8 +184,8 @@ class _Theatre:
         await asyncio.to_thread(self.truth.wipe)
 
     async def term(self, process: str) -> None:
-        code = await self.processes[process].term()
         self.died_us[process, self.incarnations[process]] = time.time_ns() // 1000
+        code = await self.processes[process].term()
         if code != 0:
             self.troubles.append(f"{process} ended with {code} after SIGTERM")
 
