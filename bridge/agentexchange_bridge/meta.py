@@ -34,13 +34,13 @@ async def agree_on_layout(stream: RespStream, layout: Layout) -> None:
     version, partitions = ((value or b"").decode(errors="replace") for value in replies[2])
     if version != str(LAYOUT_VERSION):
         raise LayoutError(
-            f"{layout.meta} names layout version {version[:20]!r}, this worker writes {LAYOUT_VERSION}: "
+            f"{layout.meta} names layout version {version[:20]}, this worker writes {LAYOUT_VERSION}: "
             "use workers of one version, or another prefix",
             field="version",
         )
     if partitions != str(layout.partitions):
         raise LayoutError(
-            f"{layout.meta} names {partitions[:20]!r} partitions, this worker is set to {layout.partitions}: "
+            f"{layout.meta} names {partitions[:20]} partitions, this worker is set to {layout.partitions}: "
             "set the same, or drain and clear the old layout, or use another prefix",
             field="partitions",
         )

@@ -237,10 +237,10 @@ async def test_another_layout_is_refused_in_words(
     async with running(new_worker(exchange, redis_server, partitions=2)):
         await eventually(lambda: redis.command("EXISTS", LAYOUT.meta))
         assert await redis.command("HGETALL", LAYOUT.meta) == [b"version", b"1", b"partitions", b"2"]
-    with pytest.raises(LayoutError, match="'2' partitions"):
+    with pytest.raises(LayoutError, match="2 partitions"):
         await asyncio.wait_for(new_worker(exchange, redis_server).run(), 10)
     await redis.command("HSET", LAYOUT.meta, "version", "next")
-    with pytest.raises(LayoutError, match="version 'next'"):
+    with pytest.raises(LayoutError, match="version next"):
         await asyncio.wait_for(new_worker(exchange, redis_server, partitions=2).run(), 10)
 
 
