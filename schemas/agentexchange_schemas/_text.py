@@ -44,9 +44,9 @@ def to_datetime(text: str | None) -> datetime | None:
 
 
 def epoch_ms(text: str | None) -> int | None:
-    """Milliseconds since the Unix epoch, or None where ``text`` is no time."""
+    """Milliseconds since the Unix epoch, or None where ``text`` is no time since then."""
     time = to_datetime(text)
-    return None if time is None else (time - _EPOCH) // _MILLISECOND
+    return None if time is None or time < _EPOCH else (time - _EPOCH) // _MILLISECOND
 
 
 def iso_utc(time: datetime) -> str:

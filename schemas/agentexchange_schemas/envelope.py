@@ -33,6 +33,8 @@ _pack = msgpack.packb
 _unpack = msgpack.unpackb
 _new = tuple.__new__
 _NIL: Final = type(None)
+_MAX_MS: Final = 253_402_300_799_999  # the end of the year 9999: what a datetime can hold
+_MAX_US: Final = _MAX_MS * 1000 + 999
 
 
 class Envelope(NamedTuple):
@@ -96,7 +98,8 @@ def decode(raw: bytes) -> Envelope:
         and type(epoch) is int
         and (type(seq) is int or seq is None)
         and type(received_us) is int
-        and (type(upstream_ms) is int or upstream_ms is None)
+        and 0 <= received_us <= _MAX_US
+        and (upstream_ms is None or (type(upstream_ms) is int and 0 <= upstream_ms <= _MAX_MS))
         and type(data) is dict
         and type(topic) is str
         and (is_event_topic(topic) or topic == STATUS_TOPIC)
@@ -138,4 +141,7 @@ def _first_fault(value: dict[str, Any]) -> EnvelopeError:
     for key, types in wanted.items():
         if type(value[key]) not in types:
             return EnvelopeError(f"envelope: {key} has the wrong type {type(value[key]).__name__}", field=key)
+    for key, most in (("u", _MAX_MS), ("r", _MAX_US)):
+        if not 0 <= (value[key] or 0) <= most:
+            return EnvelopeError(f"envelope: {key} {value[key]} is not a time before the year 10000", field=key)
     return EnvelopeError(f"envelope: t {str(value['t'])[:64]!r} is not a topic", field="t")

@@ -25,8 +25,8 @@ envelopes = st.builds(
     topic=topics.filter(lambda topic: not topic.is_wildcard).map(str) | st.just("status"),
     epoch=int64,
     seq=st.none() | int64,
-    upstream_ms=st.none() | int64,
-    received_us=int64,
+    upstream_ms=st.none() | st.integers(0, 253_402_300_799_999),
+    received_us=st.integers(0, 253_402_300_799_999_999),
     data=st.dictionaries(st.text(), values, max_size=6),
 )
 
@@ -79,6 +79,9 @@ def test_cut_and_flipped_bytes_never_crash(envelope: Envelope, data: st.DataObje
         ({"n": 1.5}, "n"),
         ({"u": "x"}, "u"),
         ({"r": None}, "r"),
+        ({"r": -1}, "r"),
+        ({"r": 2**60}, "r"),
+        ({"u": 2**50}, "u"),
         ({"d": []}, "d"),
     ],
 )

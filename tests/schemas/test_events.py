@@ -59,6 +59,7 @@ def test_a_candle_knows_when_it_opened() -> None:
         ("1771860645123", 1771860645123),
         ("1771860645", 1771860645000),
         ("yesterday", None),
+        ("1969-12-31T23:59:59Z", None),
         ("9" * 40, None),
         ("", None),
     ],
