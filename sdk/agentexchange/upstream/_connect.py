@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 __all__ = ["open_connection"]
 
 
+_MAX_QUEUE: Final = 16
+"""Frames that may wait for the session before the socket is read again; one read brings many more at once."""
+
+
 class _QuietLogger(logging.LoggerAdapter[logging.Logger]):
     """Drops DEBUG and INFO whatever the levels are set to: there the library logs the request line, key included."""
 
@@ -41,8 +45,9 @@ async def open_connection(url: UpstreamUrl, api_key: SecretStr, options: FeedOpt
         # the platform's own heartbeat tells liveness: the library's would end sessions by a second rule
         ping_interval=None,
         max_size=options.max_frame_bytes,
-        # reading never pauses; the session takes all that a read brought before the next one is made
-        max_queue=None,
+        # the session takes whatever has come; only while this process has no time left does the socket wait for it,
+        # so that frames do not pile up in memory
+        max_queue=_MAX_QUEUE,
         logger=_logger,
         **tls,
     )

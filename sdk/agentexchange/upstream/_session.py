@@ -35,6 +35,7 @@ __all__ = ["Session", "SessionOwner"]
 _SECOND_LOOK_S: Final = 0.05
 """Before a silence is believed: after a blocked event loop, the frames of that time are still to be read."""
 
+_TURN_FRAMES: Final = 256
 _UNKNOWN_ACTION: Final = "UNKNOWN_ACTION"
 
 
@@ -121,11 +122,16 @@ class Session:
         return asyncio.get_running_loop().create_task(work)
 
     async def _read(self) -> None:
-        """The hot path. `recv` returns without a pause while frames of the last read are left."""
+        """The hot path. `recv` returns without a pause while frames of the last read are left.
+
+        So under a flood it would never let anything else run: every few frames the others get their turn.
+        """
         receive, clock, on_event = self._connection.recv, self._options.clock, self._sink.on_event
         stats, subscriptions, is_second = self._stats, self._subscriptions, self._twins.is_second
         while True:
             raw = await receive(decode=False)
+            if not stats.frames % _TURN_FRAMES:
+                await asyncio.sleep(0)
             stats.frames += 1
             stats.bytes += len(raw)
             stats.last_frame_at = now = clock()
