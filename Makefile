@@ -4,8 +4,12 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 
+# For chaos runs.
+SECONDS ?= 60
+SEED    ?= 1
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench clean
+.PHONY: help demo test check format bench chaos clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -44,6 +48,9 @@ format: $(VENV)/.dev  ## Apply the formatter and the safe lint fixes
 
 bench: $(VENV)/.dev  ## CPU per event of each stage beside its peers (about two minutes)
 	$(BIN)/python -m bench
+
+chaos: $(VENV)/.dev  ## Faults by schedule against real processes, every event checked (SECONDS=60 SEED=1, or SEEDS=1-20)
+	$(BIN)/python -m tests.chaos --seconds $(SECONDS) $(if $(SEEDS),--seeds $(SEEDS),--seed $(SEED)) $(ARGS)
 
 clean:  ## Remove what the targets above built
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis bench-results

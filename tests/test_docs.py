@@ -19,17 +19,18 @@ if TYPE_CHECKING:
     from tests._servers import RedisServer
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-BLOCKS = [
-    pytest.param(block, id=f"{page.name}-{number}") for page in PAGES for number, block in enumerate(blocks(page), 1)
-]
+BLOCKS = {f"{page.name}-{number}": block for page in PAGES for number, block in enumerate(blocks(page), 1)}
+TESTS = {name: block for name, block in BLOCKS.items() if "def test_" in block}
+PROGRAMS = {
+    f"{name}-{way}": (block, way)
+    for name, block in BLOCKS.items()
+    for way in ("straight", "shared")
+    if name not in TESTS and (way == "shared" or not re.search(r"REDIS_URL|redis://", block))
+}
 RUN_S = 4.0
 
 
-def is_test(block: str) -> bool:
-    return "def test_" in block
-
-
-@pytest.mark.parametrize("block", [param for param in BLOCKS if is_test(str(param.values[0]))])
+@pytest.mark.parametrize("block", TESTS.values(), ids=TESTS)
 def test_a_documented_test_passes(block: str, tmp_path: Path) -> None:
     (tmp_path / "test_documented.py").write_text(block)
     command = [sys.executable, "-m", "pytest", "-q", "-o", "asyncio_default_fixture_loop_scope=function"]
@@ -38,11 +39,8 @@ def test_a_documented_test_passes(block: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.server
-@pytest.mark.parametrize("way", ["straight", "shared"])
-@pytest.mark.parametrize("block", [param for param in BLOCKS if not is_test(str(param.values[0]))])
+@pytest.mark.parametrize(("block", "way"), PROGRAMS.values(), ids=PROGRAMS)
 async def test_a_documented_program_runs(redis_server: RedisServer, tmp_path: Path, block: str, way: str) -> None:
-    if way == "straight" and re.search(r"REDIS_URL|redis://", block):
-        pytest.skip("speaks of Redis alone")
     async with SandboxExchange(rate=500, order_rate=10, api_keys=[KEY]) as exchange:
         with worker(exchange.url, redis_server.url, log=tmp_path / "worker.log"):
             await exchange.control.wait_for_frames("tick", 500)
