@@ -17,8 +17,8 @@ from agentexchange_schemas import (
     Topic,
 )
 
+from . import _extras
 from ._dispatch import HandlerStats
-from ._extras import has_redis, redis_backed
 from ._meta import EventMeta
 from .client import AgentExchangeWS
 from .errors import (
@@ -55,12 +55,12 @@ __all__ = [
     "UsageError",
 ]
 
-if has_redis():  # a plain install has these names too, but asking for them says what is missing
+if _extras.has_redis():  # a plain install has these names too, but asking for them says what is missing
     __all__ += ["AsyncLatestReader", "Latest", "LatestReader"]
 
 
 def __getattr__(name: str) -> Any:
     if name not in ("AsyncLatestReader", "Latest", "LatestReader"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value = redis_backed("latest", name)
+    globals()[name] = value = _extras.redis_backed("latest", name)
     return value
