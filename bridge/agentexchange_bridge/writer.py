@@ -111,7 +111,8 @@ class ScopeWriter:
         self._is_idle = False
         self._is_done = False
         self._is_failing = False
-        self._beat_at = 0.0
+        self._is_beat_due = True
+        self._beat_timer: asyncio.TimerHandle | None = None
         self._lost_us: int | None = None
 
     @property
@@ -165,12 +166,16 @@ class ScopeWriter:
 
     async def run(self) -> None:
         """Serve the scope until `stop`, or for ever."""
-        while not (self._is_done or self._may_leave):
-            try:
-                await self._session()
-            except RedisLinkError as exc:
-                self._failed(exc)
-                await self._pause(next(self._delays))
+        try:
+            while not (self._is_done or self._may_leave):
+                try:
+                    await self._session()
+                except RedisLinkError as exc:
+                    self._failed(exc)
+                    await self._pause(next(self._delays))
+        finally:
+            if self._beat_timer is not None:
+                self._beat_timer.cancel()
 
     @property
     def _may_leave(self) -> bool:
@@ -220,7 +225,7 @@ class ScopeWriter:
         ahead: Batch | None = None
         clock = self._options.clock
         while True:
-            if clock() >= self._beat_at:
+            if self._is_beat_due:
                 await self._beat(stream)
             if self._lease.state(clock()) is not LeaseState.HELD:
                 raise FencedError("")
@@ -250,8 +255,7 @@ class ScopeWriter:
         self.outbox.tell_losses()
         told = Heartbeat(self.outbox, self._lease, self._options.topics, self._options.wall())
         asked_at = self._options.clock()
-        self._beat_at = asked_at + self._options.beat_s
-        asyncio.get_running_loop().call_later(self._options.beat_s, self._rouse)
+        self._schedule_beat()
         call = beat_call(
             self._layout,
             self.scope,
@@ -266,6 +270,17 @@ class ScopeWriter:
         if self.outbox.is_empty:
             self._succeeded()
 
+    def _schedule_beat(self) -> None:
+        if self._beat_timer is not None:
+            self._beat_timer.cancel()
+        self._is_beat_due = False
+        self._beat_timer = asyncio.get_running_loop().call_later(self._options.beat_s, self._beat_now)
+
+    def _beat_now(self) -> None:
+        """By a clock the timer may come a moment early; with its word not taken, nobody would wake the writer again."""
+        self._is_beat_due = True
+        self._rouse()
+
     async def _release(self, stream: RespStream) -> None:
         checked(await stream.send(release_call(self._layout, self.scope, self._lease)))
         self._lease.lost()
@@ -279,7 +294,7 @@ class ScopeWriter:
         was_owner = self.is_owner
         self._lease.granted(grant.epoch, asked_at)
         result = self.outbox.reconcile(grant, asked_at)
-        self._beat_at = 0.0
+        self._is_beat_due = True
         self.stats.takeovers += not result.continuing
         self.stats.discarded += result.dropped
         self.stats.resent += result.resent

@@ -14,6 +14,7 @@ from tests.bridge._kit import (
     LAYOUT,
     BufferLimits,
     candle,
+    eventually,
     make_writer,
     order,
     read_log,
@@ -140,6 +141,30 @@ async def test_the_status_says_who_serves_what_and_how_far_it_is(redis_server: R
     assert int(told["epoch"]) == writer.stats.epoch
     assert int(told["last_event"]) == writer.outbox.last_event_us
     assert int(told["settled"]) >= writer.outbox.last_event_us
+    await running.stop(writer)
+
+
+async def test_an_idle_scope_beats_on_though_its_timers_fire_early(
+    redis_server: RedisServer, running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """uvloop's timers may fire half a millisecond before the clock says so, and nothing else wakes an idle writer."""
+    call_later = asyncio.get_running_loop().call_later
+
+    def too_early(delay: float, *args: Any, **options: Any) -> asyncio.TimerHandle:
+        return call_later(max(0.0, delay - 0.01), *args, **options)
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "call_later", too_early)
+    writer = make_writer(redis_server.url)
+    running.start(writer)
+    await until(lambda: writer.outbox.is_open)
+    beats: set[bytes] = set()
+
+    async def has_beaten_five_times() -> bool:
+        async with connected(redis_server) as redis:
+            beats.add(await redis.command("HGET", LAYOUT.status("m0"), "beat"))
+        return len(beats) > 5
+
+    await eventually(has_beaten_five_times)
     await running.stop(writer)
 
 
