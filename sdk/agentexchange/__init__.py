@@ -20,7 +20,7 @@ from agentexchange_schemas import (
 from . import _extras
 from ._dispatch import HandlerStats
 from ._meta import EventMeta
-from .client import AgentExchangeWS
+from .client import AgentExchangeWS, ClientStats
 from .errors import (
     AgentExchangeError,
     AuthenticationError,
@@ -39,6 +39,7 @@ __all__ = [
     "AuthenticationError",
     "Candle",
     "Cause",
+    "ClientStats",
     "ConnectionError",
     "Event",
     "EventMeta",

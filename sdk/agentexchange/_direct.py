@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from .upstream import UpstreamFeed
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from .upstream import AuthJudge, FeedOptions
 
 __all__ = ["DirectTransport"]
+
+_COUNTERS: Final = ("frames", "bytes", "events", "pings", "folded_twins", "refused_topics", "sessions", "reconnects")
 
 
 class DirectTransport:
@@ -38,7 +40,11 @@ class DirectTransport:
         self.subscribe = self._feed.subscribe
         self.unsubscribe = self._feed.unsubscribe
         self.stop = self._feed.stop
-        self.stats = self._feed.stats
+
+    def stats(self) -> dict[str, int | float]:
+        """What the platform's connection has brought."""
+        stats = self._feed.stats
+        return {name: getattr(stats, name) for name in _COUNTERS} | {"junk": sum(tuple(stats.junk.values()))}
 
 
 class _Sink:

@@ -4,68 +4,102 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from agentexchange_schemas import ALL, Cause, FeedState, FeedStatus, Kind, Topic
+from agentexchange_schemas import ALL, Cause, FeedState, FeedStatus, Topic
 from agentexchange_schemas.envelope import STATUS_TOPIC
 
-from ._queue import FullPolicy, HandlerQueue, Loss
-from ._runner import Runner
+from ._policy import Policy
+from ._queue import HandlerQueue, Loss
+from ._runner import HandlerFailed, HandlersEnded, Runner
 from ._tasks import end
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterable
+
     from agentexchange_schemas import Envelope
 
     from ._handlers import Handler
 
-__all__ = ["DEFAULT_MAX_QUEUE", "Dispatcher", "HandlerStats"]
+__all__ = ["DEFAULT_MAX_QUEUE", "SWEEP_S", "Dispatcher", "HandlerFailed", "HandlerStats", "HandlersEnded"]
 
 DEFAULT_MAX_QUEUE: Final = 10_000
 """Events that may wait for one handler."""
+SWEEP_S: Final = 0.1
+"""Between two looks at which handlers lag behind."""
 
-_HARD_FACTOR: Final = 10  # how many times more may wait where nothing may be conflated
+_STATUS_FACTOR: Final = 10  # how many times more statements about the feed may wait
 _MAX_ROUTES: Final = 8192
 _GRACE_S: Final = 1.0
 _WILDCARD: Final = str(Topic.ticker(ALL))
-_CONFLATED_KINDS: Final = (Kind.TICKER, Kind.PORTFOLIO)
 
 
 @dataclass(frozen=True, slots=True)
 class HandlerStats:
-    """One handler's counters: what waits now; what was delivered, failed, replaced by newer, lost since the start."""
+    """One handler's counters since the client was made: every event for it is in exactly one of the first four.
+
+    Attributes:
+        name: the function's.
+        topic: what it is registered for.
+        delivered: calls that were made, failed ones included.
+        conflated: events that a newer one of their topic replaced.
+        dropped: events that were lost to a full queue, or that still waited at the end of a connection.
+        waiting: events in its queue now.
+        errors: calls that raised.
+        slowest_s: the longest call, in seconds.
+    """
 
     name: str
     topic: str
-    waiting: int
     delivered: int
-    failed: int
     conflated: int
     dropped: int
+    waiting: int
+    errors: int
+    slowest_s: float
 
 
 class Dispatcher:
     """Delivers events to handlers. Every method is called on the event loop's thread, or while none runs.
 
     A handler gets an event when its topic is open: its own, or for the ``ticker:all`` handlers also the tick's own.
+
+    Attributes:
+        log_backed: set by a transport that can stop reading a topic and go on from its place in the log.
+        blocked: for such a transport, the topics of which no more is to be handed on, as a handler that must not miss
+            any is full. What is handed on all the same still waits, up to ten times the queue's bound.
+        on_room: set by such a transport; called with a topic that was blocked and is no longer.
     """
 
-    def __init__(self, *, max_queue: int = DEFAULT_MAX_QUEUE) -> None:
+    def __init__(
+        self,
+        *,
+        max_queue: int = DEFAULT_MAX_QUEUE,
+        sleep: Callable[[float], Coroutine[Any, Any, None]] = asyncio.sleep,
+    ) -> None:
+        self.log_backed = False
+        self.blocked: set[str] = set()
+        self.on_room: Callable[[str], None] = _ignore
         self._max_queue = max_queue
+        self._sleep = sleep
         self._runners: list[Runner] = []
         self._listeners: list[Runner] = []
         self._open: set[str] = set()
         self._routes: dict[str, tuple[Runner, ...]] = {}
         self._state = FeedState.LIVE
+        self._told: dict[str | None, FeedStatus] = {}
         self._tasks: dict[asyncio.Task[None], Runner] = {}
         self._finished: asyncio.Event | None = None
+        self._patience_s = _GRACE_S
         self._fault: BaseException | None = None
 
     def add(self, handler: Handler) -> None:
         """Register ``handler``; one for events opens its topic."""
-        runner = Runner(handler, self._queue(handler))
+        runner = self._runner(handler)
         if handler.topic is None:
             self._listeners.append(runner)
         else:
@@ -73,6 +107,8 @@ class Dispatcher:
             self.open(handler.topic)
         if self._finished is not None:
             self._start(runner)
+            for status in self._told.values() if handler.topic is None else ():
+                runner.put_item((STATUS_TOPIC, status, None))
 
     def open(self, topic: Topic) -> None:
         """Deliver events of ``topic``."""
@@ -83,10 +119,15 @@ class Dispatcher:
         """Deliver events of ``topic`` no more, though they may still come."""
         self._open.discard(str(topic))
         self._routes.clear()
+        self._unblock()
 
     def reaches(self, topic: Topic) -> bool:
         """Whether any handler would get an event of ``topic`` now."""
         return bool(self._runners if topic.is_wildcard else self._route(str(topic)))
+
+    def recovers(self, topic: str) -> bool:
+        """Whether any handler of ``topic`` wants missed events, rather than to go on with the newest."""
+        return any(runner.handler.options.recover == "all" for runner in self._route(topic))
 
     def event(
         self,
@@ -106,10 +147,31 @@ class Dispatcher:
             runner.put(topic, _copy(fields), envelope, source, scope)
         runners[0].put(topic, fields, envelope, source, scope)
 
+    async def call(
+        self, topic: str, fields: dict[str, Any], envelope: Envelope | None, source: str, scope: str | None
+    ) -> None:
+        """Call every handler of ``topic`` with one event, one after the other, past their queues.
+
+        Returns when all have returned. One that fails keeps no other from its call. Each gets a dict of its own.
+
+        Raises:
+            HandlerFailed: one raised, the first of them; it is logged and counted as ever.
+            HandlersEnded: `run` has ended, or never began; not every handler had the event.
+        """
+        failed: HandlerFailed | None = None
+        for runner in self._routes.get(topic) or self._route(topic):
+            try:
+                await runner.call(topic, _copy(fields), envelope, source, scope)
+            except HandlerFailed as exc:
+                failed = failed or exc
+        if failed is not None:
+            raise failed
+
     def status(self, status: FeedStatus) -> None:
-        """Queue a statement about the feed for the status handlers."""
+        """Queue a statement about the feed for the status handlers. Later ones are given the state of each scope."""
         if status.topic is None:
             self._state = status.state
+            self._told[status.scope] = status
         for runner in self._listeners:
             runner.put_item((status.topic or STATUS_TOPIC, status, None))
 
@@ -123,11 +185,12 @@ class Dispatcher:
             HandlerStats(
                 name=runner.handler.name,
                 topic=str(runner.handler.topic or STATUS_TOPIC),
-                waiting=len(runner.queue.items),
                 delivered=runner.delivered,
-                failed=runner.failed,
                 conflated=runner.queue.conflated,
                 dropped=runner.queue.dropped,
+                waiting=len(runner.queue.items),
+                errors=runner.errors,
+                slowest_s=runner.slowest_s,
             )
             for runner in (*self._runners, *self._listeners)
         ]
@@ -135,33 +198,74 @@ class Dispatcher:
     async def run(self) -> None:
         """Run the handlers until `finish`; owns their tasks. May be called again when it has returned."""
         self._finished, self._fault = asyncio.Event(), None
+        self._told.clear()
+        self.blocked.clear()
         for runner in (*self._runners, *self._listeners):
             runner.queue.clear()
             self._start(runner)
+        sweeping = asyncio.create_task(self._sweep(), name="agentexchange:sweep")
         try:
             await self._finished.wait()
-            if self._tasks:
-                await asyncio.wait(self._tasks, timeout=_GRACE_S)
+            await self._wait_for_handlers()
         finally:
             self._finished = None
-            await end(self._tasks)
+            await end((sweeping, *self._tasks))
         if self._fault is not None:
             raise self._fault
 
-    def finish(self, *, deliver: bool) -> None:
-        """Make `run` return within a second: calls under way may end, what waits is delivered or dropped."""
+    def finish(self, *, deliver: bool, timeout_s: float = _GRACE_S) -> None:
+        """Make `run` return: calls under way may end, what waits is delivered or dropped.
+
+        Both within a second, but in queues that do not conflate within ``timeout_s``. Called again, what the later
+        call says counts.
+        """
         if self._finished is not None:
+            self._patience_s = timeout_s if deliver else _GRACE_S
             self._finished.set()
             for runner in (*self._runners, *self._listeners):
                 runner.finish(deliver=deliver)
 
-    def _queue(self, handler: Handler) -> HandlerQueue:
-        conflates = handler.topic is not None and handler.topic.kind in _CONFLATED_KINDS
-        return HandlerQueue(
-            FullPolicy.CONFLATE if conflates else FullPolicy.DROP_OLDEST,
-            self._max_queue if conflates else self._max_queue * _HARD_FACTOR,
-            partial(self._tell_loss, handler),
+    async def _wait_for_handlers(self) -> None:
+        started = time.monotonic()
+        while self._tasks:
+            spent = time.monotonic() - started
+            waits_on = [task for task, runner in self._tasks.items() if spent < self._patience(runner)]
+            if not waits_on:
+                return
+            least = min(self._patience(self._tasks[task]) for task in waits_on)
+            await asyncio.wait(waits_on, timeout=min(least - spent, _GRACE_S))
+
+    def _patience(self, runner: Runner) -> float:
+        conflates = runner.queue.policy is Policy.CONFLATE
+        return min(self._patience_s, _GRACE_S) if conflates else self._patience_s
+
+    async def _sweep(self) -> None:
+        while True:
+            await self._sleep(SWEEP_S)
+            for runner in self._runners:
+                runner.sweep()
+
+    def _runner(self, handler: Handler) -> Runner:
+        options = handler.options
+        bound = options.max_queue or self._max_queue * (_STATUS_FACTOR if handler.topic is None else 1)
+        queue = HandlerQueue(
+            options.policy_for(handler.topic), bound, on_loss=partial(self._tell_loss, handler), on_full=self._block
         )
+        return Runner(handler, queue, on_room=lambda: self._unblock(queue))
+
+    def _block(self) -> None:
+        if self.log_backed:
+            full = {str(runner.handler.topic) for runner in self._runners if runner.queue.is_full}
+            self.blocked |= full | {topic for topic, runners in self._routes.items() if _is_any_full(runners)}
+
+    def _unblock(self, queue: HandlerQueue | None = None) -> None:
+        """``queue`` may have room again, or the routes have changed: unblock what is not blocked otherwise."""
+        if queue is not None and not queue.reopen():
+            return
+        for topic in tuple(self.blocked):
+            if not _is_any_full(self._route(topic)):
+                self.blocked.discard(topic)
+                self.on_room(topic)
 
     def _start(self, runner: Runner) -> None:
         task = asyncio.get_running_loop().create_task(runner.run(), name=f"agentexchange:{runner.handler.name}")
@@ -178,6 +282,8 @@ class Dispatcher:
         if len(self._routes) >= _MAX_ROUTES:
             self._routes.clear()
         self._routes[topic] = runners = tuple(runner for runner in self._runners if self._takes(runner, topic))
+        if self.log_backed and _is_any_full(runners):
+            self.blocked.add(topic)
         return runners
 
     def _takes(self, runner: Runner, topic: str) -> bool:
@@ -200,6 +306,14 @@ class Dispatcher:
                 message=f"handler {handler.name} is too slow: events were dropped",
             )
         )
+
+
+def _is_any_full(runners: Iterable[Runner]) -> bool:
+    return any(runner.queue.is_full for runner in runners)
+
+
+def _ignore(topic: str) -> None:
+    del topic
 
 
 def _copy(fields: dict[str, Any]) -> dict[str, Any]:

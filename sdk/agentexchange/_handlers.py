@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from agentexchange_schemas import EVENT_MODELS, Event, FeedStatus, Topic
 
 from ._meta import EventMeta
+from ._policy import HandlerOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +37,7 @@ class Handler:
         is_async: whether it runs on the event loop (else on its own thread).
         model: the class its parameter is annotated with, None for a plain dict.
         wants_meta: whether it takes an `EventMeta` as second argument.
-        closed_only: for candles, whether forming ones are kept from it.
+        options: what its decorator was told.
     """
 
     function: Callable[..., Any]
@@ -45,10 +46,10 @@ class Handler:
     is_async: bool
     model: type[BaseModel] | None
     wants_meta: bool
-    closed_only: bool = True
+    options: HandlerOptions
 
     @classmethod
-    def of(cls, function: Callable[..., Any], topic: Topic | None, *, closed_only: bool = True) -> Handler:
+    def of(cls, function: Callable[..., Any], topic: Topic | None, options: HandlerOptions | None = None) -> Handler:
         """Read ``function``'s signature.
 
         Raises:
@@ -66,7 +67,7 @@ class Handler:
             is_async=_is_async(function),
             model=_model(function, parameters[0], topic, name) if parameters else None,
             wants_meta=topic is not None and len(parameters) > 1 and _asks_for_meta(function, parameters[1]),
-            closed_only=closed_only,
+            options=options or HandlerOptions(),
         )
 
 

@@ -7,7 +7,8 @@ import concurrent.futures
 import threading
 from collections import deque
 from enum import Enum
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from ._tasks import end
 from .errors import UsageError
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
     from ._dispatch import Dispatcher
     from ._transport import Transport
 
-__all__ = ["Lifecycle", "Phase"]
+__all__ = ["DRAIN_TIMEOUT_S", "Lifecycle", "Phase"]
+
+DRAIN_TIMEOUT_S: Final = 10.0
+"""Seconds that handlers have for what waits, where it is to be delivered at the end."""
 
 
 class Phase(Enum):
@@ -40,11 +44,13 @@ class Lifecycle:
         self._make_transport = make_transport
         self._lock = threading.RLock()
         self._phase = Phase.NEW
+        self._is_draining = False
         self._changes: deque[Callable[[], None]] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._done: concurrent.futures.Future[None] = concurrent.futures.Future()
         self.transport: Transport | None = None
         """The transport of the run under way: to be touched by what `apply` is given only."""
+        self._last_stats: dict[str, int | float] = {}
 
     @property
     def phase(self) -> Phase:
@@ -76,13 +82,21 @@ class Lifecycle:
             else:
                 self._loop.call_soon_threadsafe(self._make_changes)
 
-    def stop(self) -> None:
-        """End the run under way, or the first one before it begins. Idempotent."""
+    def stats(self) -> dict[str, int | float]:
+        """The transport's counters; after its end those it ended with."""
+        with self._lock:
+            return dict(self._last_stats) if self.transport is None else self.transport.stats()
+
+    def stop(self, *, drain_s: float | None = None) -> None:
+        """End the run under way, or the first one before it begins. Idempotent.
+
+        Handlers get what waits for them, for ``drain_s`` seconds at most; with None it is dropped.
+        """
         with self._lock:
             if self._phase is Phase.NEW:
                 self._phase = Phase.STOPPED_EARLY
             elif self._phase is Phase.RUNNING:
-                self.apply(self._stop_on_loop)
+                self.apply(partial(self._stop_on_loop, drain_s))
 
     async def stopped(self) -> None:
         """Wait until the run under way has ended. A handler does not wait, as the run waits for it."""
@@ -102,11 +116,14 @@ class Lifecycle:
             self._loop = asyncio.get_running_loop()
             self._done = concurrent.futures.Future()
             self._phase = Phase.RUNNING
+            self._is_draining = False
             return self.transport
 
     def _end(self) -> None:
         with self._lock:
             self._phase = Phase.ENDED
+            if self.transport is not None:
+                self._last_stats = self.transport.stats()
             self._loop = self.transport = None
             self._make_changes()  # those the loop did not get to
             self._done.set_result(None)
@@ -116,10 +133,15 @@ class Lifecycle:
             while self._changes:
                 self._changes.popleft()()
 
-    def _stop_on_loop(self) -> None:
-        if self.transport is not None:
-            self.transport.stop()
+    def _stop_on_loop(self, drain_s: float | None) -> None:
+        if self.transport is None:
+            return
+        self.transport.stop()
+        if drain_s is None:
             self._dispatcher.finish(deliver=False)
+        else:
+            self._is_draining = True
+            self._dispatcher.finish(deliver=True, timeout_s=drain_s)
 
     async def _drive(self, transport: Transport) -> None:
         delivering = asyncio.create_task(self._dispatcher.run(), name="agentexchange:dispatcher")
@@ -127,7 +149,7 @@ class Lifecycle:
         tasks = (moving, delivering)
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            if moving.done():
+            if moving.done() and not self._is_draining:
                 # a terminal error is told to the status handlers too: let them hear it
                 self._dispatcher.finish(deliver=moving.exception() is not None)
             transport.stop()

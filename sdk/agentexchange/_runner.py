@@ -7,9 +7,12 @@ import inspect
 import logging
 import threading
 import time
+from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from ._meta import Origin, event_meta
+from ._policy import Policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,32 +22,59 @@ if TYPE_CHECKING:
     from ._handlers import Handler
     from ._queue import HandlerQueue, Item
 
-__all__ = ["Runner"]
+    _Job = tuple[Item, asyncio.Future[BaseException | None]]
+
+__all__ = ["HandlerFailed", "HandlersEnded", "Runner"]
 
 _log: Final = logging.getLogger("agentexchange.handlers")
-_SLICE_EVENTS: Final = 64  # events between two looks at the clock, and the most a thread takes at once
-_SLICE_S: Final = 0.01  # of loop time for one handler before others run
+_SLICE_S: Final = 0.01  # of loop time for one handler before others run, and between two looks at its queue
 _LOGGED_FAILURES: Final = 10  # of one handler that are logged each; later ones at most once a second
 _LOG_EVERY_S: Final = 1.0
+
+
+class HandlerFailed(Exception):  # noqa: N818 - it says what happened, to a transport; no user sees it
+    """A handler raised on an event that was to be acknowledged; ``__cause__`` is what it raised."""
+
+    def __init__(self, name: str, topic: str) -> None:
+        super().__init__(f"handler {name} failed on {topic}")
+        self.name = name
+        self.topic = topic
+
+
+class HandlersEnded(Exception):  # noqa: N818 - as above
+    """The handlers do not run (any more): an event was not given to all of them."""
 
 
 class Runner:
     """One handler with its queue, while it lives. `put` is called on the event loop's thread.
 
+    Args:
+        handler: what to call.
+        queue: where its events wait.
+        on_room: called on the loop's thread when the queue was full and has room again.
+
     Attributes:
         delivered: calls that were made, failed ones included.
-        failed: calls that raised.
+        errors: calls that raised.
+        slowest_s: the longest call, in seconds.
     """
 
-    def __init__(self, handler: Handler, queue: HandlerQueue) -> None:
+    def __init__(self, handler: Handler, queue: HandlerQueue, on_room: Callable[[], None]) -> None:
         self.handler = handler
         self.queue = queue
         self.delivered = 0
-        self.failed = 0
+        self.errors = 0
+        self.slowest_s = 0.0
+        self._on_room = on_room
         self._items = queue.items
-        self._hides_forming = handler.closed_only
+        self._hides_forming = handler.options.closed_only
         self._wants_meta = handler.wants_meta
+        self._weighs = queue.policy is Policy.WAIT
         self._is_plain = handler.model is None and not handler.wants_meta
+        self._jobs: deque[_Job] = deque()
+        self._turn = asyncio.Lock()
+        self._runs = False
+        self._finishing = False
         self._idle = False
         self._wake: Callable[[], None] = _nothing
         self._next_log_at = 0.0
@@ -61,6 +91,8 @@ class Runner:
         if self._hides_forming and fields.get("is_closed") is False:
             return
         origin = Origin(envelope, source, scope, time.time_ns() // 1000) if self._wants_meta else None
+        if self._weighs:
+            self.queue.weigh(fields)
         items = self._items  # as `put_item`: a call less for each event
         if len(items) >= self.queue.limit:
             self.queue.make_room()
@@ -82,32 +114,64 @@ class Runner:
         self.queue.caught_up()
         self._wake()
 
+    def sweep(self) -> None:
+        """To be called at regular times, on the loop's thread: tells a lagging handler from a short stall."""
+        if self.queue.policy is Policy.CONFLATE:
+            self.queue.sweep(self.delivered)
+
     def finish(self, *, deliver: bool) -> None:
         """Make `run` return, after what waits if ``deliver``."""
-        self.queue.finish(deliver=deliver)
+        if not deliver:
+            self.queue.clear()
+        self._finishing = True
         self._idle = False
         self._wake()
 
     async def run(self) -> None:
         """Call the handler until `finish`, or until cancelled. May be called again."""
+        self._turn, self._finishing, self._runs = asyncio.Lock(), False, True
         try:
             await (self._run_on_loop() if self.handler.is_async else self._run_on_thread())
         finally:
             self._wake = _nothing
-            self._idle = False
+            self._runs = self._idle = False
+            while self._jobs:
+                _resolve(self._jobs.popleft()[1], HandlersEnded())
+
+    async def call(
+        self, topic: str, fields: dict[str, Any], envelope: Envelope | None, source: str, scope: str | None
+    ) -> None:
+        """Call the handler with one event, past its queue, and return when it has returned.
+
+        Cancelled, it cancels an async handler; a sync one under way goes on, and the next call waits for it.
+
+        Raises:
+            HandlerFailed: it raised.
+            HandlersEnded: `run` has returned, or never began.
+        """
+        if self._hides_forming and fields.get("is_closed") is False:
+            return
+        if not self._runs:
+            raise HandlersEnded
+        origin = Origin(envelope, source, scope, time.time_ns() // 1000) if self._wants_meta else None
+        item = (topic, fields, origin)
+        exc = await (self._call_on_loop(item) if self.handler.is_async else self._call_on_thread(item))
+        if isinstance(exc, HandlersEnded):
+            raise exc
+        if exc is not None:
+            raise HandlerFailed(self.handler.name, topic) from exc
 
     # On the event loop
 
     async def _run_on_loop(self) -> None:
-        items, function, is_plain = self._items, self.handler.function, self._is_plain
+        items, function, is_plain, clock = self._items, self.handler.function, self._is_plain, time.monotonic
         woken = asyncio.Event()
         self._wake = woken.set
-        slice_end = time.monotonic() + _SLICE_S
         while True:
+            before = clock()
+            slice_end = before + _SLICE_S
             while items:
                 item = items.popleft()
-                if item is None:
-                    return
                 self.delivered += 1
                 try:
                     await (function(item[1]) if is_plain else function(*self._arguments(item)))
@@ -117,30 +181,54 @@ class Runner:
                     self._report(item[0], exc)
                 except Exception as exc:  # noqa: BLE001 - whatever a handler raises stops nothing
                     self._report(item[0], exc)
-                if self.delivered % _SLICE_EVENTS == 0 and time.monotonic() > slice_end:
+                now = clock()
+                if now - before > self.slowest_s:  # noqa: PLR1730 - max() costs a tenth of the whole event
+                    self.slowest_s = now - before
+                before = now
+                if now > slice_end:
                     await asyncio.sleep(0)
-                    slice_end = time.monotonic() + _SLICE_S
+                    self._look_after(self._on_room)
+                    before = clock()
+                    slice_end = before + _SLICE_S
+            self._look_after(self._on_room)
+            if self._finishing:
+                return
             woken.clear()
             self._idle = True
             await woken.wait()
-            slice_end = time.monotonic() + _SLICE_S
+
+    async def _call_on_loop(self, item: Item) -> BaseException | None:
+        async with self._turn:
+            self.delivered += 1
+            before = time.monotonic()
+            try:
+                await self.handler.function(*self._arguments(item))
+            except asyncio.CancelledError as exc:
+                if _is_cancelled():
+                    raise
+                return self._report(item[0], exc)
+            except Exception as exc:  # noqa: BLE001 - told to the caller
+                return self._report(item[0], exc)
+            finally:
+                self.slowest_s = max(self.slowest_s, time.monotonic() - before)
+        return None
 
     # On a thread of its own
 
     async def _run_on_thread(self) -> None:
         """A daemon thread: one that never returns keeps neither the client nor the process from ending."""
         loop = asyncio.get_running_loop()
-        finished = loop.create_future()
+        finished: asyncio.Future[None] = loop.create_future()
         woken, abandoned = threading.Event(), threading.Event()
         self._wake = woken.set
 
         def work() -> None:
             try:
-                self._work(woken, abandoned)
+                self._work(loop, woken, abandoned)
             except BaseException as exc:  # noqa: BLE001 - SystemExit and KeyboardInterrupt leave through the loop
                 _on_loop(loop, _raise, exc)
             else:
-                _on_loop(loop, _resolve, finished)
+                _on_loop(loop, _resolve, finished, None)
 
         threading.Thread(target=work, name=f"agentexchange:{self.handler.name}", daemon=True).start()
         try:
@@ -149,21 +237,55 @@ class Runner:
             abandoned.set()
             woken.set()
 
-    def _work(self, woken: threading.Event, abandoned: threading.Event) -> None:
+    def _work(self, loop: asyncio.AbstractEventLoop, woken: threading.Event, abandoned: threading.Event) -> None:
+        on_room = partial(_on_loop, loop, self._on_room)
         while not abandoned.is_set():
-            for item in self.queue.take(_SLICE_EVENTS):
-                if item is None or abandoned.is_set():
-                    return
-                self._call(item)
+            self._work_off(loop, abandoned, on_room)
+            self._look_after(on_room)
             woken.clear()
-            if not self._items:
+            if not self._has_work:
+                if self._finishing:
+                    return
                 self._idle = True
-                if not self._items:  # what came between the two looks saw no idle runner
-                    woken.wait()
+                self._wait(woken)
                 self._idle = False
 
-    def _call(self, item: Item) -> None:
+    def _work_off(
+        self, loop: asyncio.AbstractEventLoop, abandoned: threading.Event, on_room: Callable[[], None]
+    ) -> None:
+        slice_end = time.monotonic() + _SLICE_S
+        while not abandoned.is_set():
+            if self._jobs:
+                item, future = self._jobs.popleft()
+                if not future.cancelled():
+                    _on_loop(loop, _resolve, future, self._call(item))
+            elif (waiting := self.queue.take()) is not None:
+                self._call(waiting)
+            else:
+                return
+            if time.monotonic() > slice_end:
+                self._look_after(on_room)
+                slice_end = time.monotonic() + _SLICE_S
+
+    def _wait(self, woken: threading.Event) -> None:
+        if not (self._has_work or self._finishing):  # what came since the last look saw no idle runner
+            woken.wait()
+
+    @property
+    def _has_work(self) -> bool:
+        return bool(self._items or self._jobs)
+
+    async def _call_on_thread(self, item: Item) -> BaseException | None:
+        future: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
+        self._jobs.append((item, future))
+        self._idle = False
+        self._wake()
+        return await future
+
+    def _call(self, item: Item) -> BaseException | None:
+        """Call the handler; returns what it raised."""
         self.delivered += 1
+        before = time.monotonic()
         try:
             result = self.handler.function(*self._arguments(item))
             if inspect.iscoroutine(result):
@@ -172,9 +294,19 @@ class Runner:
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as exc:  # noqa: BLE001 - whatever else it raises, a CancelledError too, stops nothing
-            self._report(item[0], exc)
+            return self._report(item[0], exc)
+        finally:
+            self.slowest_s = max(self.slowest_s, time.monotonic() - before)
+        return None
 
     # Both
+
+    def _look_after(self, on_room: Callable[[], None]) -> None:
+        queue = self.queue
+        if queue.lagging:
+            queue.conflate()
+        if queue.is_full and queue.is_half_empty:
+            on_room()
 
     def _arguments(self, item: Item) -> tuple[Any, ...]:
         topic, fields, origin = item
@@ -182,13 +314,13 @@ class Runner:
         data = fields if model is None or isinstance(fields, model) else model.model_validate(fields)
         return (data,) if origin is None else (data, event_meta(topic, fields, origin))
 
-    def _report(self, topic: str, exc: BaseException) -> None:
-        self.failed += 1
+    def _report(self, topic: str, exc: BaseException) -> BaseException:
+        self.errors += 1
         now = time.monotonic()
-        if self.failed > _LOGGED_FAILURES and now < self._next_log_at:
-            return
-        self._next_log_at = now + _LOG_EVERY_S
-        _log.error("handler %s failed on %s (failure %d)", self.handler.name, topic, self.failed, exc_info=exc)
+        if self.errors <= _LOGGED_FAILURES or now >= self._next_log_at:
+            self._next_log_at = now + _LOG_EVERY_S
+            _log.error("handler %s failed on %s (failure %d)", self.handler.name, topic, self.errors, exc_info=exc)
+        return exc
 
 
 def _is_cancelled() -> bool:
@@ -197,9 +329,9 @@ def _is_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-def _on_loop(loop: asyncio.AbstractEventLoop, function: Callable[..., None], argument: Any) -> None:
+def _on_loop(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *arguments: Any) -> None:
     try:
-        loop.call_soon_threadsafe(function, argument)
+        loop.call_soon_threadsafe(function, *arguments)
     except RuntimeError:
         _log.debug("a handler's thread outlived its event loop")
 
@@ -208,9 +340,9 @@ def _raise(exc: BaseException) -> None:
     raise exc
 
 
-def _resolve(future: asyncio.Future[None]) -> None:
+def _resolve(future: asyncio.Future[Any], result: object) -> None:
     if not future.done():
-        future.set_result(None)
+        future.set_result(result)
 
 
 def _nothing() -> None:

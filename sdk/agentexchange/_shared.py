@@ -72,6 +72,10 @@ class SharedTransport:
         """Make `run` return: ends a session or a wait at once. Idempotent."""
         self._stopping.set()
 
+    def stats(self) -> dict[str, int | float]:
+        """Counters since it was built, by name: see `Inbox`."""
+        return dict(self._inbox.counts)
+
     async def run(self) -> None:
         """Connect, deliver, reconnect, until `stop`.
 

@@ -29,3 +29,6 @@ class Transport(Protocol):
 
     def stop(self) -> None:
         """Make `run` return soon: ends a backoff wait at once. Also before and after `run`; idempotent."""
+
+    def stats(self) -> dict[str, int | float]:
+        """Counters since it was built, by name. Called on any thread, at any time."""

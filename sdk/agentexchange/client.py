@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, TypeVar
 
 from agentexchange_schemas import Topic
 
 from ._direct import DirectTransport
-from ._dispatch import DEFAULT_MAX_QUEUE, Dispatcher
+from ._dispatch import DEFAULT_MAX_QUEUE, Dispatcher, HandlerStats
 from ._extras import redis_backed
 from ._handlers import Handler
-from ._lifecycle import Lifecycle
+from ._lifecycle import DRAIN_TIMEOUT_S, Lifecycle
+from ._policy import HandlerOptions
 from ._scope import TaskScope
 from ._urls import RedisUrl, api_key_secret, parse_base_url
 from .errors import UsageError
@@ -25,17 +28,33 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
-    from ._dispatch import HandlerStats
     from ._shared import SharedTransport
     from ._transport import Transport
     from ._urls import UpstreamUrl
 
-__all__ = ["AgentExchangeWS"]
+__all__ = ["AgentExchangeWS", "ClientStats"]
 
 _log: Final = logging.getLogger("agentexchange")
 DEFAULT_URL: Final = "ws://localhost:8000"
 
 _Function = TypeVar("_Function", bound="Callable[..., Any]")
+
+
+PolicyName: TypeAlias = Literal["conflate", "wait", "drop_oldest"]
+RecoverName: TypeAlias = Literal["all", "latest"]
+
+
+@dataclass(frozen=True, slots=True)
+class ClientStats:
+    """What a client counts.
+
+    Attributes:
+        handlers: in the order of registration, status handlers last.
+        transport: of the present connection, or the last one: the names differ by the kind of `base_url`.
+    """
+
+    handlers: list[HandlerStats]
+    transport: dict[str, int | float]
 
 
 class AgentExchangeWS:
@@ -92,44 +111,89 @@ class AgentExchangeWS:
 
     # Handlers
 
-    def on_ticker(self, symbol: str) -> Callable[[_Function], _Function]:
+    def on_ticker(
+        self,
+        symbol: str,
+        *,
+        policy: PolicyName | None = None,
+        max_queue: int | None = None,
+        recover: RecoverName = "all",
+    ) -> Callable[[_Function], _Function]:
         """Decorate a handler for the prices of ``symbol``, or of every pair for ``"all"``.
 
         The event: ``symbol``, ``price``, ``timestamp``, and what else the platform sends; model `Ticker`.
 
-        Raises:
-            ValueError: not a symbol.
-        """
-        return self._decorator(Topic.ticker(symbol))
+        Args:
+            symbol: such as ``BTCUSDT``, or ``all``.
+            policy: what happens while the handler is too slow: ``conflate`` (usual for prices and portfolios) keeps
+                the newest of each topic, ``wait`` (usual for orders and candles) keeps all, ``drop_oldest`` loses the
+                oldest beyond ``max_queue``.
+            max_queue: events that may wait for this handler, instead of the client's ``max_queue``.
+            recover: ``latest`` to go on with the newest value after an interruption of a shared feed, instead of having
+                what was missed first.
 
-    def on_candles(self, symbol: str, interval: str, *, closed_only: bool = True) -> Callable[[_Function], _Function]:
+        Raises:
+            ValueError: not a symbol, or an option that is not among the choices.
+        """
+        return self._decorator(Topic.ticker(symbol), policy=policy, max_queue=max_queue, recover=recover)
+
+    def on_candles(
+        self,
+        symbol: str,
+        interval: str,
+        *,
+        closed_only: bool = True,
+        policy: PolicyName | None = None,
+        max_queue: int | None = None,
+        recover: RecoverName = "all",
+    ) -> Callable[[_Function], _Function]:
         """Decorate a handler for candles, when they close; with ``closed_only=False`` for forming ones, too.
 
         The event: ``symbol``, ``interval``, ``open``, ``high``, ``low``, ``close``, ``volume``, ``open_time``; model
-        `Candle`. Intervals: 1m, 5m, 15m, 1h, 4h, 1d.
+        `Candle`. Intervals: 1m, 5m, 15m, 1h, 4h, 1d. ``policy``, ``max_queue`` and ``recover`` as for `on_ticker`.
 
         Raises:
-            ValueError: not a symbol, or not an interval.
+            ValueError: not a symbol, not an interval, or an option that is not among the choices.
         """
-        return self._decorator(Topic.candles(symbol, interval), closed_only=closed_only)
+        return self._decorator(
+            Topic.candles(symbol, interval),
+            closed_only=closed_only,
+            policy=policy,
+            max_queue=max_queue,
+            recover=recover,
+        )
 
-    def on_order_update(self) -> Callable[[_Function], _Function]:
+    def on_order_update(
+        self, *, policy: PolicyName | None = None, max_queue: int | None = None, recover: RecoverName = "all"
+    ) -> Callable[[_Function], _Function]:
         """Decorate a handler for changes of your orders.
 
         The event: ``order_id``, ``symbol``, ``side``, ``status``, ``executed_price``, ``executed_quantity``; model
-        `OrderUpdate`.
-        """
-        return self._decorator(Topic.orders())
+        `OrderUpdate`. ``policy``, ``max_queue`` and ``recover`` as for `on_ticker`.
 
-    def on_portfolio(self) -> Callable[[_Function], _Function]:
+        Raises:
+            ValueError: an option that is not among the choices.
+        """
+        return self._decorator(Topic.orders(), policy=policy, max_queue=max_queue, recover=recover)
+
+    def on_portfolio(
+        self, *, policy: PolicyName | None = None, max_queue: int | None = None, recover: RecoverName = "all"
+    ) -> Callable[[_Function], _Function]:
         """Decorate a handler for portfolio snapshots.
 
-        The event: ``total_equity``, ``available_cash``, ``unrealized_pnl``, ``roi_pct``; model `Portfolio`.
+        The event: ``total_equity``, ``available_cash``, ``unrealized_pnl``, ``roi_pct``; model `Portfolio`. ``policy``,
+        ``max_queue`` and ``recover`` as for `on_ticker`.
+
+        Raises:
+            ValueError: an option that is not among the choices.
         """
-        return self._decorator(Topic.portfolio())
+        return self._decorator(Topic.portfolio(), policy=policy, max_queue=max_queue, recover=recover)
 
     def on_status(self) -> Callable[[_Function], _Function]:
-        """Decorate a handler for statements about the feed itself: it gets a `FeedStatus`."""
+        """Decorate a handler for statements about the feed itself: it gets a `FeedStatus`.
+
+        One that is added while connected gets the present state first, one for each scope.
+        """
         return self._decorator(None)
 
     # Subscriptions
@@ -159,9 +223,9 @@ class AgentExchangeWS:
         unwanted = _topic(topic)
         self._life.apply(lambda: self._unwant(unwanted))
 
-    def handler_stats(self) -> list[HandlerStats]:
-        """Each handler's counters: waiting, delivered, failed, conflated, dropped."""
-        return self._dispatcher.stats()
+    def stats(self) -> ClientStats:
+        """Counters of each handler and of the connection, as they are now."""
+        return ClientStats(handlers=self._dispatcher.stats(), transport=self._life.stats())
 
     # Life
 
@@ -195,21 +259,36 @@ class AgentExchangeWS:
         except KeyboardInterrupt:
             return  # all is closed: the user asked for the end, not for a traceback
 
-    async def disconnect(self) -> None:
+    async def disconnect(self, *, drain: bool = False, timeout: float = DRAIN_TIMEOUT_S) -> None:  # noqa: ASYNC109 - as stop
         """End the connection, a wait between attempts included, and wait until it is closed.
 
-        What waits in the handlers' queues is dropped; a call under way has a second to return. From a handler it
-        returns at once, as the connection waits for the handler. Without a connection it does what `stop` does.
+        What waits in the handlers' queues is dropped, and a call under way has a second to return. With ``drain``, what
+        waits is delivered: orders, candles and all else that is not conflated within ``timeout`` seconds, prices and
+        portfolios within one. From a handler it returns at once, as the connection waits for the handler. Without a
+        connection it does what `stop` does.
+
+        Raises:
+            ValueError: ``timeout`` is not more than 0.
         """
-        self._life.stop()
+        self.stop(drain=drain, timeout=timeout)
         await self._life.stopped()
 
-    def stop(self) -> None:
-        """End the connection soon, without waiting for it; before the first `connect`, end that as it starts."""
-        self._life.stop()
+    def stop(self, *, drain: bool = False, timeout: float = DRAIN_TIMEOUT_S) -> None:
+        """End the connection soon, without waiting for it; before the first `connect`, end that as it starts.
+
+        ``drain`` and ``timeout`` as for `disconnect`.
+
+        Raises:
+            ValueError: ``timeout`` is not more than 0.
+        """
+        _check_positive(timeout=timeout)
+        self._life.stop(drain_s=timeout if drain else None)
 
     async def __aenter__(self) -> Self:
-        """Run `connect` in a task until the block is left; its error ends the block and is raised from it."""
+        """Run `connect` in a task until the block is left; its error ends the block and is raised from it.
+
+        A block that is left without an exception drains, as ``disconnect(drain=True)`` does.
+        """
         if self._scope is not None:
             raise UsageError("this client is used in an async with block already")
         self._scope = TaskScope(self.connect())
@@ -220,13 +299,15 @@ class AgentExchangeWS:
     ) -> None:
         scope, self._scope = self._scope, None
         if scope is not None:
-            await scope.leave(self.stop, kind)
+            await scope.leave(partial(self.stop, drain=kind is None), kind)
 
     # Within
 
-    def _decorator(self, topic: Topic | None, *, closed_only: bool = True) -> Callable[[_Function], _Function]:
+    def _decorator(self, topic: Topic | None, **options: Any) -> Callable[[_Function], _Function]:
+        checked = HandlerOptions(**options)
+
         def register(function: _Function) -> _Function:
-            self._add(Handler.of(function, topic, closed_only=closed_only))
+            self._add(Handler.of(function, topic, checked))
             return function
 
         return register

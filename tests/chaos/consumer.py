@@ -105,7 +105,7 @@ async def _count(ws: AgentExchangeWS, notebook: Notebook) -> None:
 
 
 def _write_counters(ws: AgentExchangeWS, notebook: Notebook) -> None:
-    notebook.write("s", {stats.topic: stats.conflated for stats in ws.handler_stats() if stats.conflated})
+    notebook.write("s", {stats.topic: stats.conflated for stats in ws.stats().handlers if stats.conflated})
 
 
 async def _run(ws: AgentExchangeWS, notebook: Notebook) -> None:

@@ -115,7 +115,7 @@ def test_decorators_return_the_function_and_stack() -> None:
     assert ws.on_order_update()(handler) is handler
     assert ws.on_portfolio()(handler) is handler
     assert ws.on_status()(handler) is handler
-    topics = [stats.topic for stats in ws.handler_stats()]
+    topics = [stats.topic for stats in ws.stats().handlers]
     assert topics == ["candles:BTCUSDT:1m", ALL, BTC, "orders", "portfolio", "status"]
 
 

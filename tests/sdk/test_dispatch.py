@@ -12,6 +12,7 @@ import pytest
 from agentexchange import EventMeta, FeedState, FeedStatus, OrderUpdate, Ticker, Topic
 from agentexchange._dispatch import Dispatcher
 from agentexchange._handlers import Handler
+from agentexchange._policy import HandlerOptions
 from agentexchange_schemas import Envelope
 
 if TYPE_CHECKING:
@@ -24,9 +25,9 @@ class Priced(Ticker):
     price_in_euro: str
 
 
-def add(dispatcher: Dispatcher, function: Callable[..., Any], topic: str | None, *, closed_only: bool = True) -> None:
+def add(dispatcher: Dispatcher, function: Callable[..., Any], topic: str | None, **options: Any) -> None:
     dispatcher.add(
-        Handler.of(function, None if topic is None else Topic.parse(topic), closed_only=closed_only),
+        Handler.of(function, None if topic is None else Topic.parse(topic), HandlerOptions(**options)),
     )
 
 
@@ -217,7 +218,7 @@ async def test_a_handler_that_raises_is_logged_and_stops_nothing(
         await calls.until(2)
     assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
     assert all(".fail" in line and BTC in line for line in caplog.messages)
-    assert dispatcher.stats()[0].failed == 2
+    assert dispatcher.stats()[0].errors == 2
 
 
 async def test_a_handler_that_fails_all_the_time_does_not_flood_the_log(caplog: pytest.LogCaptureFixture) -> None:
@@ -230,7 +231,7 @@ async def test_a_handler_that_fails_all_the_time_does_not_flood_the_log(caplog: 
     async with running(dispatcher):
         for number in range(1000):
             dispatcher.event(BTC, tick(number))
-    assert dispatcher.stats()[0].failed == 1000
+    assert dispatcher.stats()[0].errors == 1000
     assert 10 <= len(caplog.records) < 20
 
 

@@ -89,7 +89,7 @@ async def main() -> None:
         assert_type(error.message, str)
     await ws.disconnect()
     ws.stop()
-    assert_type(ws.handler_stats(), list[HandlerStats])
+    assert_type(ws.stats().handlers, list[HandlerStats])
 
 
 def sync_main() -> None:
