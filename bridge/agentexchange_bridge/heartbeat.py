@@ -26,19 +26,21 @@ class Heartbeat:
         lease: whose it is.
         topics: texts of the topics served.
         now_us: the moment, µs since the Unix epoch.
+        heard_us: up to when upstream was heard: what it sent later is not known to have come.
     """
 
     outbox: Outbox
     lease: Lease
     topics: tuple[str, ...]
     now_us: int
+    heard_us: int
 
     def status(self) -> dict[str, str]:
         """Fields of the status hash."""
         log_id, candle_log_id = self.outbox.log_ids
         return self.outbox.narrator.fields() | {
             "last_event": str(self.outbox.last_event_us),
-            "settled": str(self.outbox.settled_us()),
+            "settled": str(min(self.outbox.settled_us(), self.heard_us)),
             "worker": self.lease.worker,
             "epoch": str(self.lease.epoch),
             "topics": " ".join(self.topics),

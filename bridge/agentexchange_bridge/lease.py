@@ -115,6 +115,10 @@ class Lease:
         """What the lease key holds while this worker owns the scope under its epoch."""
         return f"{self.worker}/{self.epoch}"
 
+    def age_us(self, other: Refused) -> int:
+        """How long ago another worker renewed its lease, going by this one's time to live, µs."""
+        return max(0, _ms(self.ttl_s) - max(0, other.left_ms)) * 1000
+
     def granted(self, epoch: int, asked_at: float) -> None:
         """Redis named this worker the owner."""
         self.epoch = epoch

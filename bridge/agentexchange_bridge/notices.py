@@ -70,20 +70,23 @@ class Narrator:
         if (status.state, status.cause) == (self.state, self._cause):
             return []
         self._blind = self._blind or (status.since, Cause.RECONNECTED)
-        self._become(status.state, status.since, status.cause, status.message)
+        # one span, one beginning: a later owner starts from what the status says
+        self._become(status.state, self._blind[0], status.cause, status.message)
         return [self._told(since=self._since)]
 
-    def took_over(self, since_us: int, now_us: int) -> list[FeedStatus]:
-        """This worker became the owner; the last one's word reaches to ``since_us``."""
+    def took_over(self, since_us: int, now_us: int, *, is_wiped: bool = False) -> list[FeedStatus]:
+        """This worker became the owner; the last one's word, or what is known of it, reaches to ``since_us``."""
         since = from_us(min(since_us, now_us))
         self._blind = (since, Cause.TAKEOVER)
-        self._become(FeedState.BLIND, since, Cause.TAKEOVER, "another worker takes over")
+        message = "another worker takes over" + (" of a server that has lost the log" if is_wiped else "")
+        self._become(FeedState.BLIND, since, Cause.TAKEOVER, message)
         return [self._told(since=since)]
 
     def shut_down(self, since_us: int) -> list[FeedStatus]:
         """Upstream was let go at ``since_us``, on purpose."""
         was_live = self.state is FeedState.LIVE
-        state, since = (FeedState.BLIND, from_us(since_us)) if was_live else (self.state, self._since)
+        since = max(from_us(since_us), self._since) if was_live else self._since
+        state = FeedState.BLIND if was_live else self.state
         self._become(state, since, Cause.SHUTDOWN, "the bridge worker shuts down")
         return [self._told(since=since)]
 

@@ -217,12 +217,13 @@ class Outbox:
         """Up to when all that was received has been written."""
         return self._wall() if self.is_empty else self.written_us
 
-    def reconcile(self, grant: Grant, now: float) -> Reconciled:
+    def reconcile(self, grant: Grant, now: float, *, owner_seen_us: int | None = None) -> Reconciled:
         """Compare with what the server has, under a lease just granted; what is to be written stays or goes.
 
         Where nobody else wrote since, a batch that was applied is acknowledged, what the server has forgotten is
         written again before everything else, and the rest is encoded anew. Otherwise all is dropped, and the blind
-        span since the last owner's word begins.
+        span since the last owner's word begins; where the server knows of none, since ``owner_seen_us``, when this
+        worker last knew another one to be there.
         """
         is_continuing = self._epoch > 0 and grant.stored_epoch <= self._epoch
         result = self._continue(grant, now) if is_continuing else self._start(grant)
@@ -230,8 +231,12 @@ class Outbox:
         self.log_ids = list(grant.log_ids)
         self._raise_floor(max(grant.received_us, grant.log_floor_us))
         self.is_open = True
-        if not is_continuing and (since := blind_since_us(grant)) is not None:
-            self.notices(self.narrator.took_over(since, self._wall()))
+        if not is_continuing:
+            since_us = blind_since_us(grant)
+            is_wiped = since_us is None
+            since_us = owner_seen_us if since_us is None else since_us
+            if since_us is not None:
+                self.notices(self.narrator.took_over(since_us, self._wall(), is_wiped=is_wiped))
         return result
 
     def drop(self) -> int:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from agentexchange_schemas import EnvelopeError, FeedState, FeedStatus, FrameError, Kind, Topic
+from agentexchange_schemas import Cause, EnvelopeError, FeedState, FeedStatus, FrameError, Kind, Topic
+
+from .notices import from_us
+from .outbox import wall_us
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from structlog.typing import FilteringBoundLogger
 
@@ -32,7 +35,10 @@ class Pipeline:
     Args:
         writers: by scope; market scopes that are missing are not served.
         account: the account scope, or None where it is not served.
+        is_served: whether what upstream has of a scope comes to this worker from now on. Until it does, the scope is
+            not told that the feed is live.
         on_status: told of every change of the feed's state, after the writers.
+        wall: µs since the Unix epoch.
     """
 
     def __init__(
@@ -43,16 +49,22 @@ class Pipeline:
         account: str | None,
         stats: WorkerStats,
         log: FilteringBoundLogger,
+        is_served: Callable[[str], bool] = lambda _scope: True,
         on_status: Callable[[FeedStatus], None] = lambda _status: None,
+        wall: Callable[[], int] = wall_us,
     ) -> None:
         self._writers = writers
         self._layout = layout
         self._account = account
         self._stats = stats
         self._log = log
+        self._is_served = is_served
         self._on_status = on_status
+        self._wall = wall
+        self._unserved: set[str] = set()
         self._routes: dict[str, tuple[ScopeWriter | None, Kind, Take]] = {}
         self._last: FeedStatus | None = None
+        self._of_topics: dict[str, FeedStatus] = {}
 
     # FeedSink
 
@@ -76,12 +88,9 @@ class Pipeline:
     def on_status(self, status: FeedStatus) -> None:
         """The feed's state changed, or one topic's."""
         if status.topic is None:
-            self._last = status
-            self._stats.upstream_state = status.state
-            self._log.info("upstream", state=status.state, cause=status.cause, message=status.message)
-        for scope in self._scopes_of(status):
-            if scope in self._writers:
-                self._writers[scope].status(status)
+            self._of_feed(status)
+        else:
+            self._of_topic(status, status.topic)
         self._on_status(status)
 
     def on_junk(self, error: FrameError) -> None:
@@ -93,19 +102,64 @@ class Pipeline:
     # For the worker
 
     def catch_up(self, scope: str) -> None:
-        """Tell a scope that was just acquired what the feed last said."""
-        if self._last is not None:
+        """Tell a scope that was just acquired how the feed is; a live one is live for it from now on."""
+        if self._last is None:
+            return
+        if self._last.state is FeedState.LIVE:
+            self._unserved.add(scope)
+            self.answered()
+        else:
             self._writers[scope].status(self._last)
+        for topic, status in self._of_topics.items():
+            if scope in self._scopes_of(topic):
+                self._writers[scope].status(status)
 
-    def feed_ended(self) -> None:
-        """There is no feed now: what the last one said no longer counts."""
-        self._last = None
+    def answered(self) -> None:
+        """Upstream may serve more than before: the scopes of which that is true are live from now on."""
+        if self._last is None:
+            return
+        for scope in [scope for scope in self._unserved if self._is_served(scope)]:
+            self._unserved.discard(scope)
+            self._writers[scope].status(self._last.model_copy(update={"until": from_us(self._wall())}))
+
+    def feed_ended(self, *, heard_us: int | None = None) -> None:
+        """There is no feed now: what the last one said no longer counts.
+
+        Args:
+            heard_us: the last that was heard of it, for scopes that have lost it; None where they are let go too.
+        """
+        last, self._last = self._last, None
+        self._unserved.clear()
+        self._of_topics.clear()
         self._stats.upstream_state = FeedState.CONNECTING
+        if heard_us is not None and last is not None and last.state is FeedState.LIVE:
+            message = "the upstream session was given up"
+            lost = FeedStatus(
+                state=FeedState.BLIND, since=from_us(heard_us), cause=Cause.UPSTREAM_LOST, message=message
+            )
+            for writer in self._writers.values():
+                writer.status(lost)
 
-    def _scopes_of(self, status: FeedStatus) -> Iterable[str]:
-        return (
-            self._writers if status.topic is None else self._layout.scopes_of(Topic.parse(status.topic), self._account)
-        )
+    def _of_feed(self, status: FeedStatus) -> None:
+        self._last = status
+        self._stats.upstream_state = status.state
+        self._log.info("upstream", state=status.state, cause=status.cause, message=status.message)
+        served = [scope for scope in self._writers if status.state is not FeedState.LIVE or self._is_served(scope)]
+        self._unserved = self._writers.keys() - served
+        for scope in served:
+            self._writers[scope].status(status)
+
+    def _of_topic(self, status: FeedStatus, topic: str) -> None:
+        if status.state is FeedState.LIVE:
+            self._of_topics.pop(topic, None)
+        else:
+            self._of_topics[topic] = status
+        for scope in self._scopes_of(topic):
+            if scope in self._writers:
+                self._writers[scope].status(status)
+
+    def _scopes_of(self, topic: str) -> tuple[str, ...]:
+        return self._layout.scopes_of(Topic.parse(topic), self._account)
 
     def _route(self, topic: str) -> tuple[ScopeWriter | None, Kind, Take]:
         kind_text, _, rest = topic.partition(":")

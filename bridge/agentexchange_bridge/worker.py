@@ -74,6 +74,7 @@ class Worker:
             account=self._account,
             stats=self.stats,
             log=self._log,
+            is_served=self._is_served,
             on_status=self._upstream_said,
         )
         self._feed: UpstreamFeed | None = None
@@ -81,6 +82,7 @@ class Worker:
         self._needed = asyncio.Event()
         self._stop = asyncio.Event()
         self._left = asyncio.Event()
+        self._let_go_us = 0
         self._auth_failed: FeedStatus | None = None
 
     @property
@@ -96,6 +98,8 @@ class Worker:
 
     def stop(self) -> None:
         """Begin a graceful stop; `run` returns when it is over. Idempotent."""
+        if not self._stop.is_set():
+            self._let_go_us = self._heard_us()
         self._stop.set()
         self._needed.set()
         if self._feed is not None:
@@ -144,7 +148,7 @@ class Worker:
                 self._log.error("upstream cannot be used; trying again slowly", error=str(exc))
                 await self._pause(next(delays), until=self._stop)
             finally:
-                self._pipeline.feed_ended()
+                self._pipeline.feed_ended(heard_us=None if self._stop.is_set() else self._heard_us())
                 self._note_sessions()
                 self._feed = None
 
@@ -157,6 +161,7 @@ class Worker:
             topics=[topic for topic in self._topics() if self._is_wanted(topic)],
             auth=AuthPolicy.PATIENT,
             options=self._feed_options,
+            on_answer=self._pipeline.answered,
         )
 
     def _topics(self) -> tuple[Topic, ...]:
@@ -181,6 +186,17 @@ class Worker:
                 (feed.subscribe if self._is_wanted(topic) else feed.unsubscribe)(topic)
         if owned:
             self._pipeline.catch_up(scope)
+
+    def _is_served(self, scope: str) -> bool:
+        """Whether upstream sends this worker what the scope is of."""
+        feed = self._feed
+        of_scope = [topic for topic in self._topics() if scope in self.layout.scopes_of(topic, self._account)]
+        return feed is not None and all(feed.has_settled(topic) for topic in of_scope)
+
+    def _heard_us(self) -> int:
+        """Up to when upstream was heard; now, where there is no session that could be silent."""
+        silent_s = None if self._feed is None else self._feed.silent_s()
+        return wall_us() - int((silent_s or 0.0) * 1_000_000)
 
     def _upstream_said(self, status: FeedStatus) -> None:
         self._note_sessions()
@@ -207,9 +223,8 @@ class Worker:
 
     async def _drain(self, writers: list[asyncio.Task[None]]) -> None:
         """Let every writer write what it holds and give its lease back, for so long and no longer."""
-        ended_us = wall_us()
         for writer in self._writers.values():
-            writer.stop(ended_us)
+            writer.stop(self._let_go_us)
         _, late = await asyncio.wait(writers, timeout=self.config.drain_s)
         for task in late:
             lost = self._writers[task.get_name()].outbox.held
@@ -274,6 +289,7 @@ class Worker:
                 backoff_cap_s=config.redis_backoff_cap_s,
                 sharded=config.sharded,
                 topics=tuple(str(topic) for topic in topics),
+                heard=self._heard_us,
             ),
             log=self._log,
             on_owner=self._owner_changed,

@@ -50,6 +50,7 @@ class WriterOptions:
         sharded: whether heartbeats go out by SPUBLISH.
         topics: texts of the topics served, for the status.
         clock: seconds, monotonic. wall: µs since the Unix epoch.
+        heard: up to when upstream was heard, in the same measure.
     """
 
     beat_s: float = 1.0
@@ -59,6 +60,7 @@ class WriterOptions:
     topics: tuple[str, ...] = ()
     clock: Callable[[], float] = time.monotonic
     wall: Callable[[], int] = wall_us
+    heard: Callable[[], int] = wall_us
 
 
 class ScopeWriter:
@@ -114,6 +116,7 @@ class ScopeWriter:
         self._is_beat_due = True
         self._beat_timer: asyncio.TimerHandle | None = None
         self._lost_us: int | None = None
+        self._owner_seen_us: int | None = None
 
     @property
     def is_owner(self) -> bool:
@@ -253,7 +256,8 @@ class ScopeWriter:
 
     async def _beat(self, stream: RespStream) -> None:
         self.outbox.tell_losses()
-        told = Heartbeat(self.outbox, self._lease, self._options.topics, self._options.wall())
+        options = self._options
+        told = Heartbeat(self.outbox, self._lease, options.topics, options.wall(), options.heard())
         asked_at = self._options.clock()
         self._schedule_beat()
         call = beat_call(
@@ -293,7 +297,8 @@ class ScopeWriter:
     def _granted(self, grant: Grant, asked_at: float) -> None:
         was_owner = self.is_owner
         self._lease.granted(grant.epoch, asked_at)
-        result = self.outbox.reconcile(grant, asked_at)
+        result = self.outbox.reconcile(grant, asked_at, owner_seen_us=self._owner_seen_us)
+        self._owner_seen_us = None
         self._is_beat_due = True
         self.stats.takeovers += not result.continuing
         self.stats.discarded += result.dropped
@@ -322,6 +327,7 @@ class ScopeWriter:
             self._vacancy.free(got, asked_at)
         else:
             self._vacancy.held()
+            self._owner_seen_us = self._options.wall() - self._lease.age_us(got)
             self._lost(got.holder)
         self._succeeded()
 

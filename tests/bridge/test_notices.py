@@ -71,6 +71,18 @@ def test_a_span_that_changes_its_state_midway_ends_where_it_began() -> None:
     assert (end.since, end.until) == (from_us(at(3)), from_us(at(9)))
 
 
+def test_every_notice_of_a_span_names_its_beginning() -> None:
+    """A later owner starts from the status: a lost session after a takeover must not hide the time before."""
+    told = narrator()
+    told.took_over(at(-4), at(0))
+    (lost,) = told.feed(says(FeedState.BLIND, 2, cause=Cause.UPSTREAM_LOST))
+    assert lost.since == from_us(at(-4))
+    fields = told.fields()
+    assert blind_since_us(fresh_grant(received_us=at(-9), status=fields)) == at(-4)
+    (end,) = told.feed(says(FeedState.LIVE, 3))
+    assert (end.since, end.until, end.cause) == (from_us(at(-4)), from_us(at(3)), Cause.TAKEOVER)
+
+
 def test_a_takeover_is_blind_from_the_last_owners_word_to_the_first_live_moment() -> None:
     told = narrator()
     (begin,) = told.took_over(at(-4), at(0))

@@ -7,6 +7,7 @@ import pytest
 from tests.bridge._kit import BufferLimits, RetainLimits, candle, fresh_grant, make_outbox, order, ticker
 
 from agentexchange_bridge.items import MAX_DATA_BYTES
+from agentexchange_bridge.notices import from_us
 from agentexchange_schemas import Cause, EnvelopeError, FeedStatus, envelope
 
 if TYPE_CHECKING:
@@ -169,6 +170,15 @@ def test_a_scope_that_was_let_go_is_not_continued_even_on_a_wiped_server(outbox:
     outbox.drop()
     assert not outbox.reconcile(fresh_grant(), 0.0).continuing
     assert write(outbox) == []
+
+
+def test_a_takeover_of_a_wiped_server_is_blind_since_the_last_owner_was_seen(clock: Clock) -> None:
+    box = make_outbox(wall=clock)
+    box.reconcile(fresh_grant(), 0.0, owner_seen_us=T0 - 2_000_000)
+    (notice,) = write(box)
+    status = FeedStatus.from_fields(notice.data)
+    assert (status.cause, status.since) == (Cause.TAKEOVER, from_us(T0 - 2_000_000))
+    assert "lost the log" in (status.message or "")
 
 
 def test_dropping_tells_how_much_was_not_written(outbox: Outbox) -> None:

@@ -3,13 +3,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import msgpack
 import pytest
 import structlog
 from tests.bridge._kit import ACCOUNT, candle, fresh_grant, make_writer, order, ticker
 
+from agentexchange_bridge.notices import from_us, to_us
 from agentexchange_bridge.pipeline import MAX_JUNK_KINDS, MAX_ROUTES, Pipeline
 from agentexchange_bridge.stats import WorkerStats
-from agentexchange_schemas import FeedState, FeedStatus, FrameError, Kind, Layout
+from agentexchange_schemas import Cause, FeedState, FeedStatus, FrameError, Kind, Layout
 
 if TYPE_CHECKING:
     from agentexchange_bridge.writer import ScopeWriter
@@ -94,6 +96,66 @@ async def test_a_state_is_told_to_every_scope_and_a_topics_state_to_its_own(writ
     assert len(heard) == 2
 
 
+def told(writer: ScopeWriter) -> list[FeedStatus]:
+    batch = writer.outbox.next_batch()
+    packed = [] if batch is None else [msgpack.unpackb(item[5]) for item in batch.items]
+    if batch is not None:
+        writer.outbox.applied(batch, 0.0)
+    return [FeedStatus.from_fields(fields) for fields in packed]
+
+
+async def test_a_live_feed_ends_no_span_before_the_grant_nor_before_upstream_serves_the_scope(
+    writers: dict[str, ScopeWriter],
+) -> None:
+    now_us = [1_700_000_000_000_000]
+    served = {"m0", "m1"}
+    pipe = pipeline(writers, is_served=served.__contains__, wall=lambda: now_us[0])
+    pipe.on_status(FeedStatus(state=FeedState.LIVE, since=from_us(now_us[0])))
+    account = writers[ACCOUNT].outbox
+    assert writers["m0"].outbox.narrator.state is FeedState.LIVE
+    assert account.narrator.state is FeedState.CONNECTING, "not served yet"
+    now_us[0] += 60_000_000
+    last_word = now_us[0] - 2_000_000
+    account.reconcile(fresh_grant(epoch=300, stored_epoch=200, received_us=last_word), 0.0)
+    pipe.catch_up(ACCOUNT)
+    assert [status.state for status in told(writers[ACCOUNT])] == [FeedState.BLIND]
+    now_us[0] += 1_000_000
+    pipe.answered()
+    assert told(writers[ACCOUNT]) == [], "upstream still owes the answer"
+    served.add(ACCOUNT)
+    pipe.answered()
+    (end,) = told(writers[ACCOUNT])
+    assert (end.state, end.cause) == (FeedState.LIVE, Cause.TAKEOVER)
+    assert (end.since, end.until) == (from_us(last_word), from_us(now_us[0]))
+    pipe.answered()
+    assert told(writers[ACCOUNT]) == []
+
+
+async def test_a_scope_whose_feed_ends_under_it_is_blind_from_what_was_heard_last(
+    writers: dict[str, ScopeWriter],
+) -> None:
+    now = datetime.now(UTC)
+    pipe = pipeline(writers)
+    pipe.on_status(FeedStatus(state=FeedState.LIVE, since=now))
+    pipe.feed_ended(heard_us=to_us(now))
+    blind = told(writers["m0"])[-1]
+    assert (blind.state, blind.since, blind.cause) == (FeedState.BLIND, now, Cause.UPSTREAM_LOST)
+
+
+async def test_a_scope_acquired_late_hears_of_its_topics_that_upstream_refuses(writers: dict[str, ScopeWriter]) -> None:
+    pipe = pipeline(writers)
+    writers[ACCOUNT].outbox.drop()
+    now = datetime.now(UTC)
+    pipe.on_status(FeedStatus(state=FeedState.LIVE, since=now))
+    pipe.on_status(FeedStatus(state=FeedState.UNAVAILABLE, since=now, topic="orders"))
+    writers[ACCOUNT].outbox.reconcile(fresh_grant(), 0.0)
+    pipe.catch_up(ACCOUNT)
+    assert [(status.topic, status.state) for status in told(writers[ACCOUNT])] == [
+        (None, FeedState.LIVE),
+        ("orders", FeedState.UNAVAILABLE),
+    ]
+
+
 async def test_a_scope_acquired_late_hears_the_last_state(writers: dict[str, ScopeWriter]) -> None:
     pipe = pipeline(writers)
     writers["m1"].outbox.drop()
@@ -102,6 +164,7 @@ async def test_a_scope_acquired_late_hears_the_last_state(writers: dict[str, Sco
     pipe.catch_up("m1")
     assert writers["m1"].outbox.narrator.state is FeedState.LIVE
     pipe.feed_ended()
+    assert writers["m1"].outbox.narrator.state is FeedState.LIVE, "it is let go by its own word"
     writers["m1"].outbox.reconcile(fresh_grant(stored_epoch=200), 0.0)
     pipe.catch_up("m1")
     assert writers["m1"].outbox.narrator.state is not FeedState.LIVE

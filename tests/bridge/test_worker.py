@@ -22,6 +22,7 @@ from agentexchange.redis import RespStream
 from agentexchange.testing import SandboxExchange
 from agentexchange.upstream import FeedOptions
 from agentexchange_bridge.config import WorkerConfig
+from agentexchange_bridge.notices import to_us
 from agentexchange_bridge.worker import Worker
 from agentexchange_schemas import Cause, FeedState, FeedStatus, Kind, Layout, LayoutError, Topic, account_scope
 
@@ -183,6 +184,27 @@ async def test_a_standby_has_no_session_and_takes_over_at_once_after_a_stop(
         seqs[event.topic] = event.seq
     assert len(told(await log(redis, "m0"), Cause.TAKEOVER)) == 2
     assert await redis.command("EXISTS", LAYOUT.workers, LAYOUT.lease("m0"), LAYOUT.lease(ACCOUNT)) == 0
+
+
+async def test_a_scope_taken_over_later_than_the_others_is_blind_until_it_was_granted_and_subscribed(
+    exchange: SandboxExchange, redis_server: RedisServer, redis: RespStream
+) -> None:
+    """The feed has been live for long; that says nothing about a scope that another worker had until now."""
+    other, worker = new_worker(exchange, redis_server, "w2", topics=()), new_worker(exchange, redis_server)
+    async with contextlib.AsyncExitStack() as stack:
+        async with running(other):
+            await is_live(other)
+            await stack.enter_async_context(running(worker))
+            await until(lambda: worker.stats.scopes["m0"].state is FeedState.LIVE)
+            assert not worker._owns(ACCOUNT)
+        await is_live(worker)
+        await settled(worker)
+    events = await log(redis, ACCOUNT)
+    begin, end = told(events, Cause.TAKEOVER)
+    granted_us = next(event.received_us for event in events if event.data.get("cause") == Cause.TAKEOVER)
+    assert (begin.state, end.state, end.since) == (FeedState.BLIND, FeedState.LIVE, begin.since)
+    assert end.until is not None
+    assert to_us(end.until) > granted_us > to_us(begin.since)
 
 
 async def registered(redis: RespStream, count: int) -> bool:

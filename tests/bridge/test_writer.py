@@ -25,6 +25,7 @@ from tests.bridge._kit import (
 from agentexchange._urls import redis_url
 from agentexchange.redis import LinkClosedError, RespStream
 from agentexchange_bridge.lease import Free, LeaseState, Refused
+from agentexchange_bridge.notices import to_us
 from agentexchange_bridge.scripts import WRITE_BATCH
 from agentexchange_bridge.stats import RedisState
 from agentexchange_schemas import Cause, FeedState, FeedStatus
@@ -448,6 +449,29 @@ async def test_a_wiped_server_gets_a_new_log_and_work_goes_on(redis_server: Redi
     assert told.count == 1
     assert_whole(entries)
     await running.stop(writer)
+
+
+async def test_a_standby_that_takes_over_a_wiped_server_tells_since_when_nobody_was_there(
+    redis_server: RedisServer, running: Running
+) -> None:
+    owner, standby = (make_writer(redis_server.url, worker=worker, ttl_s=0.3) for worker in ("w1", "w2"))
+    task = running.start(owner)
+    await until(lambda: owner.outbox.is_open)
+    running.start(standby)
+    await until(lambda: standby._owner_seen_us)
+    task.cancel()
+    died_us = time.time_ns() // 1000
+    async with connected(redis_server) as redis:
+        await redis.command("FLUSHALL")
+    await until(lambda: standby.outbox.is_open)
+    granted_us = time.time_ns() // 1000
+    standby.status(live())
+    await running.stop(standby)
+    begin, end = notices(await log_of(redis_server), Cause.TAKEOVER)
+    assert died_us - 500_000 <= to_us(begin.since) <= died_us + 50_000
+    assert (end.since, end.until) == (begin.since, end.until)
+    assert end.until is not None
+    assert to_us(end.until) >= granted_us
 
 
 async def test_out_of_memory_is_redis_away_and_ends_by_itself(redis_server: RedisServer, running: Running) -> None:

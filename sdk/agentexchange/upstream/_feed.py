@@ -23,7 +23,7 @@ from ._verdict import Outcome, SessionFault, Verdict, verdict
 from ._voice import Voice
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable, Iterator
+    from collections.abc import Callable, Coroutine, Iterable, Iterator
 
     from pydantic import SecretStr
 
@@ -45,7 +45,8 @@ class UpstreamFeed:
     """Connects, subscribes, reads, answers pings, reconnects: 1 s, 2 s … 60 s, from 1 s after a healthy session.
 
     Every method is called on the event loop's thread. ``auth`` says when a refused key is final; pass one `AuthJudge`
-    to several feeds to let them share what is known of the key. ``stats`` may be read at any time.
+    to several feeds to let them share what is known of the key. ``stats`` may be read at any time. ``on_answer`` is
+    called when `has_settled` may have become true of a topic.
     """
 
     def __init__(
@@ -57,12 +58,14 @@ class UpstreamFeed:
         topics: Iterable[Topic] = (),
         auth: AuthPolicy | AuthJudge,
         options: FeedOptions | None = None,
+        on_answer: Callable[[], None] = lambda: None,
     ) -> None:
         self._url = url
         self._api_key = api_key
         self._sink = sink
         self._judge = AuthJudge(auth) if isinstance(auth, AuthPolicy) else auth
         self._options = options or FeedOptions()
+        self._on_answer = on_answer
         self.stats = FeedStats()
         self._voice = Voice(sink.on_status, self.stats, self._options)
         self._subscriptions = Subscriptions(topics)
@@ -98,6 +101,15 @@ class UpstreamFeed:
         self._subscriptions.unwant(topic)
         self._ask()
 
+    def has_settled(self, topic: Topic) -> bool:
+        """Whether the present session is past upstream's answer for ``topic``: what it serves comes from here on."""
+        session = None if self._stopped.is_set() else self._session
+        return session is not None and session.has_settled(topic)
+
+    def silent_s(self) -> float | None:
+        """How long ago the present session was last heard; None where there is none."""
+        return None if self._session is None else self._options.clock() - self._session.last_heard_at
+
     def stop(self) -> None:
         """Make `run` return: ends a backoff wait at once, and the session with a clean close that has a deadline."""
         self._stopped.set()
@@ -111,6 +123,7 @@ class UpstreamFeed:
     def flowing(self) -> None:
         """What should flow does."""
         self._voice.live()
+        self._on_answer()
 
     def answered(self, answer: Answer) -> None:
         """A topic was accepted or refused."""
@@ -119,6 +132,7 @@ class UpstreamFeed:
         else:
             self.stats.refused_topics += 1
             self._voice.refused(answer.topic, self._masked(answer.refusal))
+        self._on_answer()
 
     def refused(self, refusal: Refusal) -> None:
         """An error that answers no request for a topic."""

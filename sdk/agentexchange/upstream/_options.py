@@ -39,6 +39,7 @@ class FeedOptions:
     Attributes:
         open_timeout_s: for connecting, the TLS and WebSocket handshakes included.
         close_timeout_s: for a clean close, after which the connection is cut.
+        answer_timeout_s: an upstream that answers no request for this long is taken to serve what was asked for.
         stale_after_s: without any message for this long (or, with ``ticker:all``, any tick), the session is replaced.
         healthy_after_s: a silent session whose requests are all answered is proved healthy after this long.
         compression: whether to offer permessage-deflate. It slows the platform down by a fifth.
@@ -49,6 +50,7 @@ class FeedOptions:
 
     open_timeout_s: float = 10.0
     close_timeout_s: float = 1.0
+    answer_timeout_s: float = 5.0
     stale_after_s: float = 40.0
     healthy_after_s: float = 30.0
     compression: bool = False

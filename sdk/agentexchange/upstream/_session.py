@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from websockets.asyncio.client import ClientConnection
 
+    from agentexchange_schemas import Topic
+
     from ._options import FeedOptions, FeedSink
     from ._stats import FeedStats
     from ._subscriptions import Answer, Subscriptions
@@ -84,7 +86,7 @@ class Session:
         self._outbox: list[str] = []
         self._to_send = asyncio.Event()
         self._proof = False
-        self._opened_at = self._last_tick_at = options.clock()
+        self._opened_at = self._last_tick_at = self._asked_at = options.clock()
 
     @property
     def is_proved(self) -> bool:
@@ -96,6 +98,11 @@ class Session:
     def last_heard_at(self) -> float:
         """When the last frame came, or else when it was opened (seconds of the feed's clock)."""
         return max(self._opened_at, self._stats.last_frame_at or self._opened_at)
+
+    def has_settled(self, topic: Topic) -> bool:
+        """Whether upstream has served or refused ``topic``; one that answers nothing is not waited for."""
+        waited = self._options.clock() - self._asked_at
+        return self._subscriptions.is_settled(topic) or waited >= self._options.answer_timeout_s
 
     async def run(self) -> Exception:
         """Return what ended the session: a closed connection, or a `SessionFault`."""
@@ -114,6 +121,7 @@ class Session:
     def ask(self) -> None:
         """Send the requests that are due."""
         for request in self._subscriptions.requests():
+            self._asked_at = self._options.clock()
             build = subscribe_request if request.subscribe else unsubscribe_request
             self._outbox.append(build(request.topic))
         self._to_send.set()

@@ -74,6 +74,13 @@ class Subscriptions:
         """Whether ``ticker:all`` is acknowledged: then silence is a fault."""
         return _WILDCARD in self._held
 
+    def is_settled(self, topic: Topic) -> bool:
+        """Whether upstream has served or refused ``topic`` (or what it rides on), and nothing about it is under way."""
+        rides = topic.kind is Kind.TICKER and topic not in self._target()
+        asked = _WILDCARD if rides else topic
+        is_answered = asked in self._held or asked in self._refused
+        return is_answered and all(request.topic != asked for request in self._pending)
+
     def requests(self) -> list[Request]:
         """What is to be sent now; it counts as sent."""
         target, coming = self._target(), self._coming()
