@@ -24,6 +24,7 @@ __all__ = [
     "RECEIVED_FIELD",
     "Layout",
     "account_scope",
+    "checked_name",
 ]
 
 LAYOUT_VERSION: Final = 1
@@ -40,6 +41,7 @@ MAX_KEY_BYTES: Final = 256  # of an API key
 
 _is_prefix = re.compile(r"[a-z0-9][a-z0-9_.-]{0,31}", re.ASCII).fullmatch
 _is_scope = re.compile(r"m(0|[1-9][0-9]{0,3})|a-[0-9a-f]{32}", re.ASCII).fullmatch
+_is_name = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII).fullmatch
 _is_plain_order_id = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII).fullmatch
 
 
@@ -49,6 +51,21 @@ def account_scope(api_key: str) -> str:
     Both ends compute it; nobody can turn it back into the key.
     """
     return f"a-{hashlib.sha256(api_key.encode()).hexdigest()[:32]}"
+
+
+def checked_name(name: str, field: str) -> str:
+    """The name of a group, a member or a position, which becomes part of Redis keys.
+
+    Raises:
+        LayoutError: not 1 to 64 of ``A-Z a-z 0-9 . _ -``, beginning with a letter or digit; names ``field``.
+    """
+    if not isinstance(name, str) or not _is_name(name):
+        raise LayoutError(
+            f"{field} {str(name)[:40]!r} is not valid: use 1 to 64 of A-Z, a-z, 0-9, '.', '_' and '-', "
+            "beginning with a letter or digit",
+            field=field,
+        )
+    return name
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +175,32 @@ class Layout:
     def status(self, scope: str) -> str:
         """Hash and channel: the scope's state, notices and heartbeats."""
         return f"{self.base(scope)}status"
+
+    # Names of one consumer group, or of one durable position, in a scope
+
+    def group(self, scope: str, group: str) -> str:
+        """String: the topics that every member of the group handles; expires when the last member has gone."""
+        return f"{self.base(scope)}group:{checked_name(group, 'group')}"
+
+    def marks(self, scope: str, group: str) -> str:
+        """Hash: the highest seq per topic that was delivered to the group, and the log's name as ``#id``."""
+        return f"{self.group(scope, group)}:marks"
+
+    def retry(self, log: str, group: str) -> str:
+        """Stream beside a ``log``: dead letters that only this group shall get once more."""
+        return f"{log}:retry:{checked_name(group, 'group')}"
+
+    def dead(self, scope: str, group: str) -> str:
+        """Stream: the group's dead letters."""
+        return f"{self.base(scope)}dead:{checked_name(group, 'group')}"
+
+    def position(self, scope: str, name: str) -> str:
+        """Hash: how far the holder of a durable position has got in the scope's logs."""
+        return f"{self.base(scope)}pos:{checked_name(name, 'resume')}"
+
+    def position_holder(self, scope: str, name: str) -> str:
+        """String: who holds the position now; expires unless renewed."""
+        return f"{self.position(scope, name)}:holder"
 
     def _checked(self, name: str, scope: str) -> str:
         if not _is_scope(scope):

@@ -46,6 +46,8 @@ class Cause(StrEnum):
     REDIS_LOST = "redis_lost"
     LOG_REPLACED = "log_replaced"
     LOG_ROLLED_BACK = "log_rolled_back"
+    TRIMMED = "trimmed"
+    BEYOND_LIMIT = "beyond_limit"
     SHUTDOWN = "shutdown"
     JUNK = "junk"
 

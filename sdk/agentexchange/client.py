@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, TypeVar
 
 from agentexchange_schemas import Topic
 
+from ._acked_choice import acked_transport
 from ._direct import DirectTransport
 from ._dispatch import DEFAULT_MAX_QUEUE, Dispatcher, HandlerStats
 from ._extras import redis_backed
@@ -24,11 +25,11 @@ from .upstream import AuthJudge, AuthPolicy, FeedOptions
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
+    from datetime import datetime
     from types import TracebackType
 
     from pydantic import SecretStr
 
-    from ._shared import SharedTransport
     from ._transport import Transport
     from ._urls import UpstreamUrl
 
@@ -74,6 +75,17 @@ class AgentExchangeWS:
         compression: whether to offer compression to the platform, which slows it down.
         ssl_context: for ``wss://``; by default certificates are verified against the system's.
         max_queue: events that may wait for one handler before tickers and portfolios are conflated to the newest.
+        group: name of a group of workers on a Redis URL: each event goes to one of them, and is acknowledged when its
+            handler has returned. All members must have the same handlers' topics.
+        resume: name of a position kept in Redis, on a Redis URL: this program goes on where it stopped. One holder at a
+            time.
+        start: where a new group or position begins: ``"now"``, ``"earliest"`` (all that the log holds) or a datetime
+            with its timezone. One that exists goes on where it stands.
+        claim_after: seconds after which the events of a member that is dead or stopped go to another one.
+        max_attempts: how often an event is handed to failing handlers before a group moves it to its dead letters, or
+            a resumed program goes on without it.
+        consumer: what this member of the group is called in Redis and in dead letters, by default host and process id;
+            a random ending is added.
 
     Raises:
         ValueError: a missing or malformed key, a URL of another scheme, an option out of range.
@@ -90,6 +102,12 @@ class AgentExchangeWS:
         compression: bool = False,
         ssl_context: ssl.SSLContext | None = None,
         max_queue: int = DEFAULT_MAX_QUEUE,
+        group: str | None = None,
+        resume: str | None = None,
+        start: str | datetime = "now",
+        claim_after: float = 30.0,
+        max_attempts: int = 5,
+        consumer: str | None = None,
     ) -> None:
         self._api_key = api_key_secret(api_key)
         self._url = parse_base_url(base_url)
@@ -103,6 +121,15 @@ class AgentExchangeWS:
         self._judge = AuthJudge(AuthPolicy.STRICT)
         self._topics: dict[Topic, None] = {}
         self._dispatcher = Dispatcher(max_queue=max_queue)
+        self._acked = acked_transport(
+            self._url,
+            group=group,
+            resume=resume,
+            start=start,
+            claim_after=claim_after,
+            max_attempts=max_attempts,
+            consumer=consumer,
+        )
         self._life = Lifecycle(self._dispatcher, self._maker(self._url))
         self._scope: TaskScope | None = None
 
@@ -316,28 +343,30 @@ class AgentExchangeWS:
         self._life.apply(lambda: self._added(handler))
 
     def _added(self, handler: Handler) -> None:
+        if handler.topic is not None and self._life.transport is not None:
+            self._life.transport.subscribe(handler.topic)  # first, as it may refuse
         self._dispatcher.add(handler)
         if handler.topic is not None:
             self._want(handler.topic)
 
     def _want(self, topic: Topic) -> None:
+        if self._life.transport is not None:
+            self._life.transport.subscribe(topic)
         self._topics[topic] = None
         self._dispatcher.open(topic)
         if not self._dispatcher.reaches(topic):
             _log.warning("%s is subscribed, but has no handler: its events go nowhere", topic)
-        if self._life.transport is not None:
-            self._life.transport.subscribe(topic)
 
     def _unwant(self, topic: Topic) -> None:
-        self._topics.pop(topic, None)
-        self._dispatcher.close(topic)
         if self._life.transport is not None:
             self._life.transport.unsubscribe(topic)
+        self._topics.pop(topic, None)
+        self._dispatcher.close(topic)
 
     def _maker(self, url: UpstreamUrl | RedisUrl) -> Callable[[], Transport]:
         """How to build the transport of one run."""
         if isinstance(url, RedisUrl):
-            shared: type[SharedTransport] = redis_backed("_shared", "SharedTransport")
+            shared: Callable[..., Transport] = self._acked or redis_backed("_shared", "SharedTransport")
             return lambda: shared(url, self._api_key, dispatcher=self._dispatcher, topics=tuple(self._topics))
         return lambda: DirectTransport(
             url,

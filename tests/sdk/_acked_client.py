@@ -1,0 +1,113 @@
+"""Clients of groups and durable positions with a recorder in place of handlers, for tests against real servers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pydantic import SecretStr
+
+from agentexchange._acked_options import GroupOptions
+from agentexchange._group import GroupTransport
+from agentexchange._shared_options import SharedOptions
+from agentexchange._urls import redis_url
+from agentexchange_schemas import Topic
+from tests.sdk._shared_client import KEY
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from agentexchange._acked import AckedTransport
+    from agentexchange_schemas import Envelope, FeedState, FeedStatus
+
+__all__ = ["AckedClient", "Call", "Crew", "group_member"]
+
+
+class Call(NamedTuple):
+    topic: str
+    fields: dict[str, Any]
+    seq: int | None
+    source: str
+
+
+class Crew:
+    """Takes the place of `Dispatcher`: remembers calls; `behave` may be replaced by what a handler shall do."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.done: list[Call] = []
+        self.statuses: list[FeedStatus] = []
+        self.behave: Callable[[Call], Any] | None = None
+        self._changed = asyncio.Event()
+
+    async def call(
+        self, topic: str, fields: dict[str, Any], envelope: Envelope | None, source: str, scope: str | None
+    ) -> None:
+        call = Call(topic, dict(fields), envelope.seq if envelope else None, source)
+        self.calls.append(call)
+        self._changed.set()
+        if self.behave is not None:
+            await self.behave(call)
+        self.done.append(call)
+        self._changed.set()
+
+    def status(self, status: FeedStatus) -> None:
+        self.statuses.append(status)
+        self._changed.set()
+
+    @property
+    def ids(self) -> list[str]:
+        return [call.fields["order_id"] for call in self.done]
+
+    @property
+    def states(self) -> list[FeedState]:
+        return [status.state for status in self.statuses]
+
+    def causes(self, cause: str) -> list[FeedStatus]:
+        return [status for status in self.statuses if status.cause == cause]
+
+    async def until(self, condition: Callable[[Crew], bool], *, timeout_s: float = 15.0) -> None:
+        """Wait until ``condition`` holds; an assertion error that shows everything if it never does."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not condition(self):
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            raise AssertionError(f"never came true; done {self.done[-20:]}, statuses {self.statuses[-10:]}") from None
+
+
+class AckedClient:
+    def __init__(self, transport: AckedTransport, crew: Crew) -> None:
+        self.transport = transport
+        self.crew = crew
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[Crew]:
+        """Run it beside the body, from the moment on that it reads."""
+        task = asyncio.create_task(self.transport.run())
+        try:
+            await self.crew.until(lambda crew: bool(crew.statuses) or task.done())
+            yield self.crew
+        finally:
+            self.transport.stop()
+            async with asyncio.timeout(10):
+                await task
+
+
+def group_member(url: str, *topics: str, group: str = "executors", **options: Any) -> AckedClient:
+    crew = Crew()
+    transport = GroupTransport(
+        redis_url(url),
+        SecretStr(KEY),
+        dispatcher=crew,  # type: ignore[arg-type]
+        topics=[Topic.parse(topic) for topic in topics or ("orders",)],
+        options=GroupOptions(name=group, **_quick(options)),
+    )
+    return AckedClient(transport, crew)
+
+
+def _quick(options: dict[str, Any]) -> dict[str, Any]:
+    shared = {"watch_every_s": 0.02, "log_gather_s": 0.0} | options.pop("shared", {})
+    return {"tick_s": 0.01, "retry_first_s": 0.01, "shared": SharedOptions(**shared)} | options
