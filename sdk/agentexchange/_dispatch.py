@@ -15,7 +15,7 @@ from agentexchange_schemas.envelope import STATUS_TOPIC
 
 from ._policy import Policy
 from ._queue import HandlerQueue, Loss
-from ._runner import HandlerFailed, HandlersEnded, Runner
+from ._runner import HandlerFailed, HandlersEnded, Runner, WaitingRunner
 from ._tasks import end
 
 if TYPE_CHECKING:
@@ -248,10 +248,10 @@ class Dispatcher:
     def _runner(self, handler: Handler) -> Runner:
         options = handler.options
         bound = options.max_queue or self._max_queue * (_STATUS_FACTOR if handler.topic is None else 1)
-        queue = HandlerQueue(
-            options.policy_for(handler.topic), bound, on_loss=partial(self._tell_loss, handler), on_full=self._block
-        )
-        return Runner(handler, queue, on_room=lambda: self._unblock(queue))
+        policy = options.policy_for(handler.topic)
+        queue = HandlerQueue(policy, bound, on_loss=partial(self._tell_loss, handler), on_full=self._block)
+        make = WaitingRunner if policy is Policy.WAIT else Runner
+        return make(handler, queue, on_room=lambda: self._unblock(queue))
 
     def _block(self) -> None:
         if self.log_backed:
@@ -268,6 +268,7 @@ class Dispatcher:
                 self.on_room(topic)
 
     def _start(self, runner: Runner) -> None:
+        runner.begin()
         task = asyncio.get_running_loop().create_task(runner.run(), name=f"agentexchange:{runner.handler.name}")
         self._tasks[task] = runner
         task.add_done_callback(self._ended)

@@ -55,6 +55,7 @@ class HandlerQueue:
     Attributes:
         limit: at which length `make_room` is to be called before the next event goes in.
         lagging: whether only the newest event of each topic is to be given, until the runner has caught up.
+        lock: for taking on another thread.
         is_full: whether a waiting queue was filled and has not had room since.
     """
 
@@ -75,17 +76,12 @@ class HandlerQueue:
         self._bytes = 0  # of what waits, or more: what was taken is subtracted late
         self._mark = 0
         self._mark_age = 0
-        self._lock = threading.Lock()
-
-    def take(self) -> Item | None:
-        """Remove and return the next event, if there is one. For a runner on another thread."""
-        with self._lock:
-            return self.items.popleft() if self.items else None
+        self.lock = threading.Lock()
 
     def make_room(self) -> None:
         """Called with a full queue, before the next event goes in."""
         was_full = self.is_full
-        with self._lock:
+        with self.lock:
             if self.policy is Policy.CONFLATE:
                 self._conflate()
                 self.lagging = True
@@ -108,7 +104,7 @@ class HandlerQueue:
 
     def conflate(self) -> None:
         """Keep the newest event of each topic, in the place of the oldest. The runner's side."""
-        with self._lock:
+        with self.lock:
             self._conflate()
 
     def sweep(self, delivered: int) -> None:
@@ -140,7 +136,7 @@ class HandlerQueue:
 
     def reopen(self) -> bool:
         """End `is_full` if there is room again: whether it was ended."""
-        with self._lock:
+        with self.lock:
             if not self.is_full or not self.is_half_empty or self._weigh_all() > MAX_BYTES // 2:
                 return False
             self.is_full, self.limit = False, self._bound
@@ -148,7 +144,7 @@ class HandlerQueue:
 
     def clear(self) -> None:
         """Drop what waits."""
-        with self._lock:
+        with self.lock:
             self.dropped += len(self.items)
             self.items.clear()
             self.lagging = self.is_full = False

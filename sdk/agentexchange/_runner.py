@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     _Job = tuple[Item, asyncio.Future[BaseException | None]]
 
-__all__ = ["HandlerFailed", "HandlersEnded", "Runner"]
+__all__ = ["HandlerFailed", "HandlersEnded", "Runner", "WaitingRunner"]
 
 _log: Final = logging.getLogger("agentexchange.handlers")
 _SLICE_S: Final = 0.01  # of loop time for one handler before others run, and between two looks at its queue
@@ -69,9 +69,9 @@ class Runner:
         self._items = queue.items
         self._hides_forming = handler.options.closed_only
         self._wants_meta = handler.wants_meta
-        self._weighs = queue.policy is Policy.WAIT
         self._is_plain = handler.model is None and not handler.wants_meta
         self._jobs: deque[_Job] = deque()
+        self._called: set[asyncio.Future[BaseException | None]] = set()
         self._turn = asyncio.Lock()
         self._runs = False
         self._finishing = False
@@ -91,8 +91,6 @@ class Runner:
         if self._hides_forming and fields.get("is_closed") is False:
             return
         origin = Origin(envelope, source, scope, time.time_ns() // 1000) if self._wants_meta else None
-        if self._weighs:
-            self.queue.weigh(fields)
         items = self._items  # as `put_item`: a call less for each event
         if len(items) >= self.queue.limit:
             self.queue.make_room()
@@ -127,16 +125,21 @@ class Runner:
         self._idle = False
         self._wake()
 
+    def begin(self) -> None:
+        """To be called before each `run`: from now on `call` may be."""
+        self._turn, self._finishing, self._runs = asyncio.Lock(), False, True
+
     async def run(self) -> None:
         """Call the handler until `finish`, or until cancelled. May be called again."""
-        self._turn, self._finishing, self._runs = asyncio.Lock(), False, True
         try:
             await (self._run_on_loop() if self.handler.is_async else self._run_on_thread())
         finally:
             self._wake = _nothing
             self._runs = self._idle = False
-            while self._jobs:
-                _resolve(self._jobs.popleft()[1], HandlersEnded())
+            self.queue.clear()  # an abandoned thread would still call the handler with what waits
+            self._jobs.clear()
+            for future in self._called:
+                _resolve(future, HandlersEnded())
 
     async def call(
         self, topic: str, fields: dict[str, Any], envelope: Envelope | None, source: str, scope: str | None
@@ -253,19 +256,30 @@ class Runner:
     def _work_off(
         self, loop: asyncio.AbstractEventLoop, abandoned: threading.Event, on_room: Callable[[], None]
     ) -> None:
-        slice_end = time.monotonic() + _SLICE_S
-        while not abandoned.is_set():
-            if self._jobs:
-                item, future = self._jobs.popleft()
+        items, lock, jobs, clock = self._items, self.queue.lock, self._jobs, time.monotonic
+        before = clock()
+        slice_end = before + _SLICE_S
+        while True:
+            if jobs:
+                item, future = jobs.popleft()
                 if not future.cancelled():
                     _on_loop(loop, _resolve, future, self._call(item))
-            elif (waiting := self.queue.take()) is not None:
-                self._call(waiting)
             else:
-                return
-            if time.monotonic() > slice_end:
+                with lock:
+                    if not items:
+                        return
+                    item = items.popleft()
+                self._call(item)
+            now = clock()
+            if now - before > self.slowest_s:  # noqa: PLR1730 - as above
+                self.slowest_s = now - before
+            before = now
+            if now > slice_end:
+                if abandoned.is_set():
+                    return
                 self._look_after(on_room)
-                slice_end = time.monotonic() + _SLICE_S
+                before = clock()
+                slice_end = before + _SLICE_S
 
     def _wait(self, woken: threading.Event) -> None:
         if not (self._has_work or self._finishing):  # what came since the last look saw no idle runner
@@ -278,14 +292,17 @@ class Runner:
     async def _call_on_thread(self, item: Item) -> BaseException | None:
         future: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
         self._jobs.append((item, future))
+        self._called.add(future)
         self._idle = False
         self._wake()
-        return await future
+        try:
+            return await future
+        finally:
+            self._called.discard(future)
 
     def _call(self, item: Item) -> BaseException | None:
         """Call the handler; returns what it raised."""
         self.delivered += 1
-        before = time.monotonic()
         try:
             result = self.handler.function(*self._arguments(item))
             if inspect.iscoroutine(result):
@@ -295,8 +312,6 @@ class Runner:
             raise
         except BaseException as exc:  # noqa: BLE001 - whatever else it raises, a CancelledError too, stops nothing
             return self._report(item[0], exc)
-        finally:
-            self.slowest_s = max(self.slowest_s, time.monotonic() - before)
         return None
 
     # Both
@@ -321,6 +336,22 @@ class Runner:
             self._next_log_at = now + _LOG_EVERY_S
             _log.error("handler %s failed on %s (failure %d)", self.handler.name, topic, self.errors, exc_info=exc)
         return exc
+
+
+class WaitingRunner(Runner):
+    """One whose queue is bounded by memory, too."""
+
+    def put(
+        self,
+        topic: str,
+        fields: dict[str, Any],
+        envelope: Envelope | None = None,
+        source: str = "live",
+        scope: str | None = None,
+    ) -> None:
+        """Queue one event, and count what it weighs."""
+        self.queue.weigh(fields)
+        super().put(topic, fields, envelope, source, scope)
 
 
 def _is_cancelled() -> bool:
