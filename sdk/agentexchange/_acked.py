@@ -60,7 +60,6 @@ class AckedTransport(ABC):
         self._topics = frozenset(topics)
         self._acked_options = options
         self._layout = Layout(url.prefix)
-        self._log_names: dict[str, bytes] = {}
         self._statuses = ScopeStatuses(dispatcher.status, self._on_log, options.shared)
         self._stopping = asyncio.Event()
         self._has_worked = False
@@ -114,8 +113,8 @@ class AckedTransport(ABC):
         """Let go of what is under way without a connection."""
 
     @abstractmethod
-    def _on_replaced(self, scope: str) -> None:
-        """The scope's log is another one than before."""
+    def _on_log(self, scope: str, name: bytes | None) -> None:
+        """A look found the name of a scope's log; None: a wiped one, that no bridge has begun anew."""
 
     # Within
 
@@ -171,15 +170,6 @@ class AckedTransport(ABC):
 
     def _new_delays(self) -> Iterator[float]:
         return backoff(random=self._acked_options.shared.random)
-
-    def _on_log(self, scope: str, name: bytes | None) -> None:
-        """A look found the name of a scope's log; None: a wiped one, that no bridge has begun anew."""
-        if name is None:
-            return
-        known = self._log_names.get(scope)
-        self._log_names[scope] = name
-        if known is not None and known != name:
-            self._on_replaced(scope)
 
     def _mask(self, text: str) -> str:
         """Take secrets out of an error that will be stored."""

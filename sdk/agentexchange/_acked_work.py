@@ -38,7 +38,8 @@ class Entry:
         raw: the envelope.
         envelope: the same, decoded.
         attempts: how often it was handed to a handler somewhere, the present or coming attempt included.
-        is_again: whether somebody may have handled it before.
+        source: what the handlers are told: ``live``, ``recovered``, or ``redelivered`` where somebody may have handled
+            it before.
         is_loose: whether Redis has forgotten that it is pending: it is handled all the same.
         history: earlier attempts: when, by whom, what happened.
         not_before: when the next attempt is due, by the clock of the options.
@@ -50,21 +51,23 @@ class Entry:
         "envelope",
         "history",
         "id",
-        "is_again",
         "is_begun",
         "is_loose",
         "not_before",
         "raw",
+        "source",
         "stream",
     )
 
-    def __init__(self, stream: str, entry_id: bytes, raw: bytes, envelope: Envelope, *, attempts: int = 1) -> None:
+    def __init__(
+        self, stream: str, entry_id: bytes, raw: bytes, envelope: Envelope, *, attempts: int = 1, source: str = "live"
+    ) -> None:
         self.stream = stream
         self.id = entry_id
         self.raw = raw
         self.envelope = envelope
         self.attempts = attempts
-        self.is_again = attempts > 1
+        self.source = "redelivered" if attempts > 1 else source
         self.is_begun = False
         self.is_loose = False
         self.history: list[dict[str, Any]] = []
@@ -185,8 +188,7 @@ class Work:
             return
         self.current, self.current_since, entry.is_begun = entry, self._clock(), True
         try:
-            source = "redelivered" if entry.is_again else "live"
-            await self._call(envelope.topic, envelope.data, envelope, source, self._scope)
+            await self._call(envelope.topic, envelope.data, envelope, entry.source, self._scope)
         except HandlersEnded:
             self._may_begin = _never
         except Exception as exc:  # noqa: BLE001 - whatever a handler raises is its event's failure
@@ -195,7 +197,7 @@ class Work:
             self.waiting.popleft()
             self.handled.append(entry)
             self.counts["handled"] += 1
-            self.counts["redelivered"] += entry.is_again
+            self.counts["redelivered"] += entry.source == "redelivered"
         finally:
             self.current = None
 
@@ -215,7 +217,7 @@ class Work:
         entry.not_before = self._clock() + pause
         _log.warning("attempt %d of %d failed, the next in %.1f s: %s", entry.attempts, most, pause, exc)
         entry.attempts += 1
-        entry.is_again, entry.is_begun = True, False
+        entry.source, entry.is_begun = "redelivered", False
         self.retries.append(entry)
 
     def _give_up(self, entry: Entry, error: str) -> None:

@@ -48,6 +48,7 @@ class GroupTransport(AckedTransport):
         options: GroupOptions,
     ) -> None:
         super().__init__(url, api_key, dispatcher=dispatcher, topics=topics, options=options)
+        self._log_names: dict[str, bytes] = {}
         self._options = options
         self._member = Member(
             group=options.name,
@@ -142,10 +143,15 @@ class GroupTransport(AckedTransport):
                 stream, [self._member.layout.retry(place.log, self._member.group)], self._member.group, idle_ms
             )
 
-    def _on_replaced(self, scope: str) -> None:
-        """Told for a log that had vanished between two reads, too; the member's group was made anew by another."""
-        self._tell(
-            scope,
-            cause=Cause.LOG_REPLACED,
-            message=f"the logs of {scope} were replaced: the group {self._member.group} begins with the new ones",
-        )
+    def _on_log(self, scope: str, name: bytes | None) -> None:
+        """Another name: told here for a log that vanished between two reads, and whose group another member made."""
+        if name is None:
+            return
+        known = self._log_names.get(scope, name)
+        self._log_names[scope] = name
+        if known != name:
+            self._tell(
+                scope,
+                cause=Cause.LOG_REPLACED,
+                message=f"the logs of {scope} were replaced: the group {self._member.group} begins with the new ones",
+            )

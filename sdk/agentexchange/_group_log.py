@@ -15,7 +15,7 @@ from ._group_claims import Claims, Raw, is_nogroup
 from ._group_pace import Prefetch
 from ._group_trim import find_holes
 from ._shared_read import utc_of
-from .redis import RedisLinkError, ReplyError
+from .redis import ReplyError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -252,7 +252,7 @@ class GroupLog:
             return None
         entry = Entry(raw.stream, raw.id, raw.raw or b"", envelope, attempts=raw.attempts)
         if raw.history is not None:
-            entry.history, entry.is_again = _history(raw.history), True
+            entry.history, entry.source = _history(raw.history), "redelivered"
         if raw.owner is not None and raw.attempts > 1:
             entry.note(self.work.now(), raw.owner, "the member went away before it had acknowledged the event")
         return entry
@@ -272,7 +272,7 @@ class GroupLog:
             while self.work.given_up:
                 await self._bury(claims, self.work.given_up[0])
                 self.work.given_up.pop(0)
-        except RedisLinkError:
+        except BaseException:  # also when the connection's end cancels it: acknowledging twice does no harm
             self.work.handled[:0] = handled
             self._unwanted[:0] = unwanted
             raise

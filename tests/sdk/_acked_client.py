@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import SecretStr
 
-from agentexchange._acked_options import GroupOptions
+from agentexchange._acked_options import GroupOptions, ResumeOptions
 from agentexchange._group import GroupTransport
+from agentexchange._resume import ResumeTransport
 from agentexchange._shared_options import SharedOptions
 from agentexchange._urls import redis_url
 from agentexchange_schemas import Topic
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from agentexchange._acked import AckedTransport
     from agentexchange_schemas import Envelope, FeedState, FeedStatus
 
-__all__ = ["AckedClient", "Call", "Crew", "group_member"]
+__all__ = ["AckedClient", "Call", "Crew", "group_member", "position_holder"]
 
 
 class Call(NamedTuple):
@@ -111,3 +112,15 @@ def group_member(url: str, *topics: str, group: str = "executors", **options: An
 def _quick(options: dict[str, Any]) -> dict[str, Any]:
     shared = {"watch_every_s": 0.02, "log_gather_s": 0.0} | options.pop("shared", {})
     return {"tick_s": 0.01, "retry_first_s": 0.01, "shared": SharedOptions(**shared)} | options
+
+
+def position_holder(url: str, *topics: str, name: str = "crew-7", **options: Any) -> AckedClient:
+    crew = Crew()
+    transport = ResumeTransport(
+        redis_url(url),
+        SecretStr(KEY),
+        dispatcher=crew,  # type: ignore[arg-type]
+        topics=[Topic.parse(topic) for topic in topics or ("orders",)],
+        options=ResumeOptions(name=name, **_quick(options)),
+    )
+    return AckedClient(transport, crew)

@@ -12,7 +12,9 @@ if call('GET', HOLDER) ~= WHO then
 end
 local known = call('HGET', POSITION, '#id')
 if known and known ~= LOG_NAME then
+    local turn = call('HGET', POSITION, '#turn')
     call('DEL', POSITION)
+    call('HSET', POSITION, '#turn', turn or 1)
 end
 call('HSET', POSITION, '#id', LOG_NAME, unpack(ARGV, 3))
 return 1
