@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from agentexchange_schemas import Layout, account_scope
 
 from ._backoff import backoff
+from ._shared_commands import id_of
 from ._shared_inbox import Inbox
 from ._shared_options import SharedOptions
 from ._shared_plan import Plan
@@ -16,7 +17,7 @@ from ._shared_session import SharedSession
 from .redis import RedisLinkError, Verdict, final_error, judge
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable, Iterator, Mapping
+    from collections.abc import Coroutine, Iterable, Iterator
 
     from pydantic import SecretStr
 
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 __all__ = ["SharedTransport"]
 
 _log = logging.getLogger("agentexchange.shared")
+_COUNTED: Final = (
+    *("events", "recovered", "duplicates", "gaps", "missing", "recoveries", "junk", "heartbeats", "notices"),
+    "reconnects",
+)
 
 
 class SharedTransport:
@@ -53,10 +58,15 @@ class SharedTransport:
         self._session: SharedSession | None = None
         self._has_worked = False
 
-    @property
-    def counts(self) -> Mapping[str, int]:
-        """Plain counters since the start: see `Inbox`."""
-        return self._inbox.counts
+    def stats(self) -> dict[str, int | float]:
+        """Counters since the start of this connection's life.
+
+        ``events`` handed on as they came, ``recovered`` handed on from the log, ``duplicates`` kept back, ``gaps`` told
+        and the events ``missing`` in them, ``recoveries`` (reads of a log for what was missed), ``junk``,
+        ``heartbeats``, ``notices``, ``reconnects``; ``held`` is how many events wait for a read of Redis now.
+        """
+        counts = self._inbox.counts
+        return {**{name: counts[name] for name in _COUNTED}, "held": self._inbox.held}
 
     def subscribe(self, topic: Topic) -> None:
         """Want ``topic`` from now on. Idempotent."""
@@ -71,10 +81,6 @@ class SharedTransport:
     def stop(self) -> None:
         """Make `run` return: ends a session or a wait at once. Idempotent."""
         self._stopping.set()
-
-    def stats(self) -> dict[str, int | float]:
-        """Counters since it was built, by name: see `Inbox`."""
-        return dict(self._inbox.counts)
 
     async def run(self) -> None:
         """Connect, deliver, reconnect, until `stop`.
@@ -111,8 +117,11 @@ class SharedTransport:
 
     def _on_lost(self, session: SharedSession, fault: RedisLinkError) -> None:
         for scope in Plan.of(session.layout, self._wanted, account=self._account).scopes:
-            self._inbox.watch(scope)  # so that a client that has never connected is told too
+            self._inbox.teller.watch(scope)  # so that a client that has never connected is told too
         _log.warning("Redis is away, reconnecting: %s", fault)
+        self._inbox.counts["reconnects"] += 1
+        for scope, first_us in self._inbox.unread().items():
+            self._cursors[scope] = id_of(first_us - 1)
         self._inbox.disconnected(str(fault))
 
     async def _until_stopped(self, work: Coroutine[Any, Any, None]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from agentexchange_schemas import Layout
+from agentexchange_schemas.envelope import log_id
 from agentexchange_schemas.layout import LOG_ID_FIELD
 
 from ._shared_read import envelope_of, layout_of, pairs, report_of
@@ -17,11 +18,40 @@ if TYPE_CHECKING:
 
     from ._shared_flow import Flow
 
-__all__ = ["START", "Commands", "ScopeLook"]
+__all__ = ["START", "Commands", "Marks", "ScopeLook", "id_of", "place_of"]
 
 _CHUNK: Final = 500  # keys of one MGET
 START: Final = b"0-0"
 """Before every entry of a log."""
+
+
+def id_of(place_us: int) -> bytes:
+    """The entry id at a place, given in microseconds as envelopes are received."""
+    return log_id(place_us).encode()
+
+
+def place_of(entry_id: bytes) -> int:
+    """The place of an entry id, those of foreign writers included."""
+    ms, _, rest = entry_id.partition(b"-")
+    return int(ms) * 1000 + min(int(rest), 999)
+
+
+class Marks(NamedTuple):
+    """How far a log has got.
+
+    Attributes:
+        log_id: the name of the scope's log; None where nothing was ever written, or all was wiped.
+        epoch: the newest one of the scope.
+        end_us: the place of the log's last entry.
+        is_whole: whether the log still has the entry that was asked for.
+        seqs: the last seq of each topic that was asked for.
+    """
+
+    log_id: bytes | None
+    epoch: int
+    end_us: int
+    is_whole: bool
+    seqs: dict[str, int]
 
 
 class ScopeLook(NamedTuple):
@@ -81,6 +111,32 @@ class Commands:
             [pack("XREVRANGE", layout.log(scope), "+", "-", "COUNT", 1) for scope in names], len(names)
         )
         return {scope: reply[0][0] if reply else START for scope, reply in zip(names, replies, strict=True)}
+
+    async def marks(self, layout: Layout, scope: str, log: str, topics: Sequence[str], newest_us: int = 0) -> Marks:
+        """How far a log, and these topics in it, have got; one round trip.
+
+        The end is asked for before the seqs: no topic has an event up to that place that its seq does not count.
+        """
+        newest = id_of(newest_us)
+        packed = [
+            pack("GET", layout.epoch(scope)),
+            pack("XREVRANGE", log, "+", "-", "COUNT", 1),
+            pack("XRANGE", log, newest, newest),
+            pack("HMGET", layout.seq(scope), LOG_ID_FIELD, *topics),
+        ]
+        epoch, end, found, (log_id_, *seqs) = await self._ask(packed, len(packed))
+        return Marks(
+            log_id=log_id_,
+            epoch=int(epoch or 0),
+            end_us=place_of(end[0][0]) if end else 0,
+            is_whole=bool(found),
+            seqs={topic: int(seq or 0) for topic, seq in zip(topics, seqs, strict=True)},
+        )
+
+    async def page(self, log: str, after: bytes, count: int) -> list[Any]:
+        """The entries of a log behind an id, up to ``count``."""
+        page: list[Any] = await self._stream.command("XRANGE", log, b"(" + after, "+", "COUNT", count)
+        return page
 
     async def _ask(self, packed: list[bytes], replies: int) -> list[Any]:
         if not packed:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_HELD", "MAX_SEEN", "Flow", "Order"]
 
 MAX_HELD: Final = 10_000
-"""Envelopes of one topic that wait for its latest value to be read; a read takes milliseconds."""
+"""Envelopes of one topic that wait for a read of Redis; a read takes milliseconds."""
 
 MAX_SEEN: Final = 4096
 """Received times that are remembered of a topic whose events a bridge may write again (those of its last seconds)."""
@@ -33,24 +33,35 @@ class Order(Enum):
     OLD = "old"
     """Seen already, or from a writer that has lost its lease: not handed out."""
     REPLACED = "replaced"
-    """A higher epoch counts anew: the log is another one."""
+    """It counts anew: the log is another one, or was rolled back."""
 
 
 class Flow:
     """One topic in one scope: where its reader stands.
 
-    ``next_seq`` is what the hot path compares: the seq that may be handed out at once, under ``epoch``. While envelopes
-    are held (or always, for a status channel) nothing matches it. ``is_cut``: the connection was
-    lost since the last event. ``is_replaced``: its log is another one since then.
+    ``next_seq`` is what the hot path compares: the seq that may be handed out at once, under ``epoch``. Nothing matches
+    it while envelopes are held, while the flow is behind, and for kinds that a bridge may write again.
+
+    Attributes:
+        has_begun: whether the place of its first event is known.
+        held: what came while something was read, None while nothing is held.
+        is_behind: it has missed something and is to be read from the log; what comes meanwhile is dropped unless held.
+        is_cut: the connection was lost since the last event.
+        is_full: more came than may be held: the log has it.
+        is_replaced: its log is another one since the last event.
     """
 
     __slots__ = (
+        "_checked_us",
         "_first_us",
         "_seen",
         "epoch",
+        "has_begun",
         "held",
+        "is_behind",
         "is_cut",
         "is_event",
+        "is_full",
         "is_replaced",
         "next_seq",
         "received_us",
@@ -67,41 +78,67 @@ class Flow:
         self.seq = 0
         self.received_us = 0
         self.next_seq = _NEVER
+        self.has_begun = False
+        self.is_behind = False
         self.is_cut = False
+        self.is_full = False
         self.is_replaced = False
         self.held: list[Envelope] | None = None
+        self._checked_us = 0
         self._first_us = 0
         # Ticks are never written again, and many: they keep to the hot path and need no memory.
         self._seen: dict[int, None] | None = None if topic.startswith("ticker:") else {}
 
+    # Where it stands
+
     @property
-    def has_begun(self) -> bool:
-        """Whether any event has been seen."""
-        return self.epoch > 0
+    def place_us(self) -> int:
+        """No event of the topic that it has missed lies at or before this place of the log."""
+        return 0 if self.is_replaced else max(self.received_us, self._checked_us)
+
+    def begin(self, seq: int, epoch: int, place_us: int) -> None:
+        """It begins behind ``seq``, at ``place_us`` of the log: what comes from there on is wanted."""
+        self.has_begun = True
+        self.seq, self.epoch, self.received_us = seq, epoch, place_us
+        self._remember(place_us)
+        self._open()
 
     def order(self, envelope: Envelope) -> Order:
         """Place ``envelope``, which has a seq, after the last one."""
         assert envelope.seq is not None  # noqa: S101 - callers take forming candles out before
         if not self.has_begun:
             return Order.FIRST
+        # Received times grow within a scope: a later one under a seq that was used before is another life of the log.
+        is_newer = envelope.epoch > self.epoch or envelope.received_us > self.received_us
         if self.is_replaced:
-            return Order.REPLACED
-        if envelope.epoch < self.epoch or (envelope.epoch == self.epoch and envelope.seq <= self.seq):
+            return Order.REPLACED if is_newer else Order.OLD
+        if envelope.epoch < self.epoch:
             return Order.OLD
         if envelope.seq <= self.seq:
-            return Order.REPLACED
+            return Order.REPLACED if is_newer else Order.OLD
         return Order.NEXT if envelope.seq == self.seq + 1 else Order.HOLE
 
     def advance(self, envelope: Envelope) -> None:
         """``envelope`` is the last one from now on."""
         assert envelope.seq is not None  # noqa: S101 - as in order
+        self.has_begun = True
         self.epoch = envelope.epoch
         self.seq = envelope.seq
-        self.received_us = max(self.received_us, envelope.received_us)
+        # a new log's writer may have another clock
+        self.received_us = envelope.received_us if self.is_replaced else max(self.received_us, envelope.received_us)
         self._remember(envelope.received_us)
         self.is_cut = self.is_replaced = False
-        if self._seen is None and self.held is None:
-            self.next_seq = envelope.seq + 1
+        self._open()
+
+    def skip_to(self, seq: int, place_us: int) -> None:
+        """What is missing up to ``seq`` cannot be had any more."""
+        self.seq = max(self.seq, seq)
+        self.checked(place_us)
+        self.is_cut = False
+
+    def checked(self, place_us: int) -> None:
+        """No event of it lies between its last one and ``place_us``."""
+        self._checked_us = max(self._checked_us, place_us)
 
     def was_handed_out(self, envelope: Envelope) -> bool:
         """Whether a bridge has written an event again that this client had already, or that is older than its first.
@@ -112,6 +149,67 @@ class Flow:
             return False
         return envelope.received_us in self._seen or envelope.received_us < self._first_us
 
+    # What becomes of what comes
+
+    def hold(self) -> None:
+        """Keep what comes until `release`. Idempotent."""
+        if self.held is None:
+            self.hold_anew()
+
+    def hold_anew(self) -> None:
+        """Keep what comes from now on; what was kept before is in the log, where it is about to be read."""
+        self.held = []
+        self.is_full = False
+        self.next_seq = _NEVER
+
+    def fall_behind(self) -> None:
+        """What is missing, and what comes meanwhile, is to be read from the log."""
+        self.is_behind = True
+        self.held = None
+        self.next_seq = _NEVER
+
+    def cut(self) -> None:
+        """The connection is lost: the next event is looked at, not taken on the hot path."""
+        self.is_cut = self.has_begun
+        self.next_seq = _NEVER
+
+    def replace(self) -> None:
+        """The log is another one: whatever seq comes next counts anew, and every entry is new."""
+        self.is_replaced = self.has_begun
+        self._checked_us = 0
+        self.next_seq = _NEVER
+
+    def keep(self, envelope: Envelope) -> bool:
+        """Keep it, if anything is kept now and there is room."""
+        if self.held is None:
+            return False
+        if len(self.held) < MAX_HELD:
+            self.held.append(envelope)
+            return True
+        self.is_full = True
+        return False
+
+    def release(self, latest: Envelope | None = None) -> list[Envelope]:
+        """End `hold`: what to hand out now, in order, each event once.
+
+        A topic that begins takes ``latest`` first and of the held ones what is newer; one that goes on takes all.
+        """
+        held, self.held = self.held or [], None
+        self.is_behind = False
+        self._open()
+        if latest is None:
+            return held
+        if not self.has_begun:
+            return [latest, *(other for other in held if _key(other) > _key(latest))]
+        merged = {_key(envelope): envelope for envelope in (latest, *held)}
+        return [merged[key] for key in sorted(merged)]
+
+    def _open(self) -> None:
+        """Let the hot path go on, where nothing stands in its way."""
+        is_plain = self._seen is None and self.held is None and self.has_begun
+        if is_plain and not (self.is_behind or self.is_cut or self.is_replaced):
+            self.next_seq = self.seq + 1
+
     def _remember(self, received_us: int) -> None:
         if self._seen is None:
             return
@@ -120,37 +218,6 @@ class Flow:
         self._seen[received_us] = None
         if len(self._seen) > MAX_SEEN:
             del self._seen[next(iter(self._seen))]
-
-    def cut(self) -> None:
-        """The connection is lost: the next event is looked at, not taken on the hot path."""
-        self.is_cut = self.has_begun
-        self.next_seq = _NEVER
-
-    def replace(self) -> None:
-        """The log is another one: whatever seq comes next counts anew."""
-        self.is_replaced = self.has_begun
-        self.next_seq = _NEVER
-
-    def hold(self) -> None:
-        """Keep what comes until `release`. Idempotent."""
-        if self.held is None:
-            self.held = []
-            self.next_seq = _NEVER
-
-    def release(self, latest: Envelope | None = None) -> list[Envelope]:
-        """End `hold`: what to hand out now, in order, each event once.
-
-        A topic that begins takes ``latest`` first and of the held ones what is newer; one that goes on takes all.
-        """
-        held, self.held = self.held or [], None
-        if self.has_begun and self._seen is None and not (self.is_cut or self.is_replaced):
-            self.next_seq = self.seq + 1
-        if latest is None:
-            return held
-        if not self.has_begun:
-            return [latest, *(other for other in held if _key(other) > _key(latest))]
-        merged = {_key(envelope): envelope for envelope in (latest, *held)}
-        return [merged[key] for key in sorted(merged)]
 
 
 def _key(envelope: Envelope) -> tuple[int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ._shared_commands import place_of
 from .redis import ReplyError, RespStream, pack
 
 if TYPE_CHECKING:
@@ -22,15 +23,24 @@ class LogReader:
         stream: a connection of its own, since its reads block.
         layout: the names.
         cursors: scope to the id of the last entry that was handed over.
+        missed: scope to the place up to which entries were written while this client was away.
         inbox: takes the entries.
         options: batch size, waiting and gathering times.
     """
 
     def __init__(
-        self, stream: RespStream, layout: Layout, cursors: dict[str, bytes], *, inbox: Inbox, options: SharedOptions
+        self,
+        stream: RespStream,
+        layout: Layout,
+        cursors: dict[str, bytes],
+        *,
+        missed: dict[str, int],
+        inbox: Inbox,
+        options: SharedOptions,
     ) -> None:
         self._stream = stream
         self._cursors = cursors
+        self._missed = missed
         self._inbox = inbox
         self._options = options
         self._scopes = {layout.log(scope).encode(): scope for scope in cursors}
@@ -69,5 +79,12 @@ class LogReader:
     def _hand_over(self, key: bytes, entries: list[Any]) -> int:
         scope = self._scopes[key]
         self._cursors[scope] = entries[-1][0]
-        self._inbox.on_entries(scope, entries)
+        self._inbox.on_entries(scope, entries, self._source(scope, entries))
         return len(entries)
+
+    def _source(self, scope: str, entries: list[Any]) -> str:
+        if scope in self._missed:
+            if place_of(entries[0][0]) <= self._missed[scope]:
+                return "recovered"
+            del self._missed[scope]
+        return "live"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from ._shared_plan import MANY_TICKERS
 from .redis import StreamOptions
 
 if TYPE_CHECKING:
@@ -39,6 +40,12 @@ class SharedOptions:
         log_block_s: how long a read of a quiet log waits in the server.
         log_gather_s: pause after a read that came back less than full, so that events gather: a read costs as much CPU
             as twenty events.
+        recover_limit: entries of a log that are read again for missed ticks; what lies beyond is a gap.
+        recover_count: entries of one read of a recovery.
+        recover_spread_s: after a lost connection ticks are read again after a random wait of up to so long, and up to a
+            tenth of the time that was missed: a restarted Redis is not read by every client at once.
+        check_every_s: topics without an event for so long are compared with the server, if the log went on.
+        many_tickers: from so many single tickers on they are read out of the log.
         clock: monotonic seconds.
         now: the wall clock, timezone-aware.
         sleep: `asyncio.sleep` or a test's own.
@@ -53,6 +60,11 @@ class SharedOptions:
     log_count: int = 500
     log_block_s: float = 5.0
     log_gather_s: float = 0.005
+    recover_limit: int = 100_000
+    recover_count: int = 500
+    recover_spread_s: float = 1.0
+    check_every_s: float = 2.0
+    many_tickers: int = MANY_TICKERS
     clock: Callable[[], float] = time.monotonic
     now: Callable[[], datetime] = _now
     sleep: Callable[[float], Coroutine[Any, Any, None]] = asyncio.sleep

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from agentexchange_schemas import Kind
 
@@ -12,10 +12,13 @@ if TYPE_CHECKING:
 
     from agentexchange_schemas import Layout, Topic
 
-__all__ = ["LATEST_FIRST", "Plan"]
+__all__ = ["LATEST_FIRST", "MANY_TICKERS", "Plan"]
 
 LATEST_FIRST = frozenset({Kind.TICKER, Kind.PORTFOLIO})
 """Kinds whose newest value is handed out first."""
+
+MANY_TICKERS: Final = 200
+"""From so many single tickers on the log costs less than their channels, foreign entries included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +29,26 @@ class Plan:
         layout: the names.
         scopes: whose status is followed.
         channels: (scope, topic) read over pub/sub.
-        logs: scopes whose log of ticks is read, for the wildcard; single tickers then come out of it too.
+        logs: scopes whose log of ticks is read; every ticker then comes out of it.
+        picked: (scope, topic) of the tickers that are taken out of the logs; None for all of them.
     """
 
     layout: Layout
     scopes: frozenset[str] = frozenset()
     channels: frozenset[tuple[str, Topic]] = frozenset()
     logs: frozenset[str] = frozenset()
+    picked: frozenset[tuple[str, Topic]] | None = frozenset()
 
     @classmethod
-    def of(cls, layout: Layout, topics: Iterable[Topic], *, account: str, keep_logs: bool = False) -> Plan:
+    def of(
+        cls,
+        layout: Layout,
+        topics: Iterable[Topic],
+        *,
+        account: str,
+        keep_logs: bool = False,
+        many: int = MANY_TICKERS,
+    ) -> Plan:
         """Decide for ``topics``.
 
         Args:
@@ -44,11 +57,24 @@ class Plan:
             account: the scope of private topics.
             keep_logs: the logs are being read already: go on with them as long as any ticker is wanted, since moving
                 a topic from the log to its channel could not be done without a hole.
+            many: so many single tickers are read out of the log.
         """
         wanted = frozenset(topics)
         tickers = frozenset(topic for topic in wanted if topic.kind is Kind.TICKER)
-        by_log = any(topic.is_wildcard for topic in tickers) or (keep_logs and bool(tickers))
-        singles = wanted - tickers if by_log else wanted
-        channels = frozenset((layout.scopes_of(topic, account)[0], topic) for topic in singles)
+        has_wildcard = any(topic.is_wildcard for topic in tickers)
+        by_log = has_wildcard or len(tickers) >= many or (keep_logs and bool(tickers))
+        placed = frozenset((layout.scopes_of(topic, account)[0], topic) for topic in wanted if not topic.is_wildcard)
+        ticks = frozenset((scope, topic) for scope, topic in placed if topic.kind is Kind.TICKER)
+        channels = placed - ticks if by_log else placed
         logs = frozenset(layout.market_scopes if by_log else ())
-        return cls(layout=layout, scopes=logs | {scope for scope, _ in channels}, channels=channels, logs=logs)
+        return cls(
+            layout=layout,
+            scopes=logs | {scope for scope, _ in channels},
+            channels=channels,
+            logs=logs,
+            picked=None if has_wildcard else ticks if by_log else frozenset(),
+        )
+
+    def picked_of(self, scope: str) -> list[str] | None:
+        """Tickers to take out of the log of ``scope``; None for all."""
+        return None if self.picked is None else [str(topic) for other, topic in self.picked if other == scope]

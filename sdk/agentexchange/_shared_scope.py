@@ -33,12 +33,14 @@ class ScopeWatch:
         scope: its name.
         state: as last known; None before anything is.
         is_leased: whether a bridge was last seen to hold the scope.
+        ends: last entry ids of the log and of the candle log, as the last heartbeat named them.
     """
 
     def __init__(self, scope: str) -> None:
         self.scope = scope
         self.state: FeedState | None = None
         self.is_leased = False
+        self.ends: tuple[Any, Any] = (None, None)
         self._lost_since: datetime | None = None
         self._last_sign = float("-inf")
 
@@ -63,6 +65,7 @@ class ScopeWatch:
             EnvelopeError: it is malformed.
         """
         self.is_leased, self._last_sign = True, clock
+        self.ends = data.get("log_id"), data.get("candle_log_id")
         if self.state is not None and data.get("state") == self.state:  # the ordinary beat: no model is built for it
             return None
         return self._take(status_of(self.scope, data), now)

@@ -1,7 +1,8 @@
 """One connected session of a shared client: from the first socket to the first fault.
 
 One connection for commands, one for pub/sub, and one that reads logs where the wildcard is wanted. Topics are joined
-without a hole: subscribe, read the latest value, wait until everything published before has arrived, merge by seq.
+without a hole: subscribe, read the latest value (or the place where "now" is), wait until everything published before
+has arrived, merge by seq. Topics that had begun before go on from the log.
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ from agentexchange_schemas import FeedState
 from agentexchange_schemas.envelope import STATUS_TOPIC
 from agentexchange_schemas.topics import Kind, is_event_topic
 
-from ._shared_commands import START, Commands
+from ._shared_check import SilenceCheck
+from ._shared_commands import START, Commands, place_of
 from ._shared_log import LogReader
 from ._shared_plan import LATEST_FIRST, Plan
 from ._shared_pubsub import PubSub
+from ._shared_recovery import Recovery
+from ._shared_scan import Tools, log_of
 from .errors import AuthenticationError
 from .redis import LinkClosedError, RespStream
 
@@ -24,11 +28,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from collections.abc import Set as AbstractSet
 
-    from agentexchange_schemas import Layout, Topic
+    from agentexchange_schemas import FeedStatus, Layout, Topic
 
     from ._shared_flow import Flow
     from ._shared_inbox import Inbox
     from ._shared_options import SharedOptions
+    from ._shared_scan import LogName
     from ._urls import RedisUrl
 
 __all__ = ["SharedSession"]
@@ -66,6 +71,7 @@ class SharedSession:
         self._reader: tuple[asyncio.Task[None], ...] | None = None
         self._due: set[Flow] = set()
         self._due_scopes: set[str] = set()
+        self._missed: dict[str, int] = {}
         self._ready_at: float | None = None
         self._signs_before = inbox.signs
 
@@ -108,7 +114,12 @@ class SharedSession:
         self._own(stream)
         self._commands = Commands(stream, self._url.prefix)
         await self._learn_layout()
-        self._inbox.on_control, self._inbox.on_change = self._pubsub.on_control, self.wake
+        self._tools = Tools(
+            self._commands, self.layout, self._inbox, self._options, learn=self._learn_log, settle=self._settle
+        )
+        self._recovery = Recovery(self._tools, self._tasks)
+        self._inbox.on_behind = self._recovery.add
+        self._inbox.on_control, self._inbox.teller.on_change = self._pubsub.on_control, self.wake
         self._own(await self._pubsub.connect(self._url, _NAME, self._options, self._inbox.on_messages))
         await self._follow()
 
@@ -131,7 +142,9 @@ class SharedSession:
         while True:
             self._wake.clear()
             keep_logs = self._reader is not None
-            await self._apply(Plan.of(self.layout, self._wanted, account=self._account, keep_logs=keep_logs))
+            many = self._options.many_tickers
+            plan = Plan.of(self.layout, self._wanted, account=self._account, keep_logs=keep_logs, many=many)
+            await self._apply(plan)
             self._check_key()
             await self._settle()
             for scope in sorted(self._plan.scopes):
@@ -146,34 +159,64 @@ class SharedSession:
         old, self._plan = self._plan, plan
         opened, closed = plan.channels - old.channels, old.channels - plan.channels
         scopes = plan.scopes - old.scopes
-        channels = [self._open(scope, STATUS_TOPIC) for scope in scopes]
-        channels += [self._open_topic(scope, topic) for scope, topic in opened]
-        await self._pubsub.subscribe(channels)
-        await self._look(scopes)
-        self._release_topics(opened)
+        if self._reader is None:
+            for scope in self._cursors.keys() - plan.logs:
+                del self._cursors[scope]
+        flows = [self._open(scope, STATUS_TOPIC) for scope in scopes]
+        flows += [self._open_topic(scope, topic) for scope, topic in opened]
+        await self._pubsub.subscribe(self.layout.channel(flow.scope, flow.topic) for flow in flows)
+        statuses = await self._look(scopes)
+        await self._begin(flow for flow in flows if flow not in self._due)
         await self._find_log_ends(plan.logs - old.logs)
         await self._close(closed, old.scopes - plan.scopes)
+        self._feed_from_logs(old)
+        for flow in self._inbox.flows():
+            if flow.is_behind:
+                self._recovery.add(flow)
+        self._tell(statuses)  # last: what happens after it was told is handed out
 
     # Opening and closing
 
-    def _open(self, scope: str, topic: str) -> str:
-        channel = self.layout.channel(scope, topic)
-        self._inbox.open_channel(channel, self._inbox.flow(scope, topic))
-        return channel
+    def _open(self, scope: str, topic: str) -> Flow:
+        flow = self._inbox.flow(scope, topic)
+        self._inbox.open_channel(self.layout.channel(scope, topic), flow)
+        if not flow.has_begun:
+            flow.hold()
+        elif flow.is_event or scope not in self._cursors:  # else its notices come with the log that is read on
+            flow.fall_behind()
+        return flow
 
-    def _open_topic(self, scope: str, topic: Topic) -> str:
-        flow = self._inbox.flow(scope, str(topic))
-        flow.hold()
-        if topic.kind in LATEST_FIRST:
+    def _open_topic(self, scope: str, topic: Topic) -> Flow:
+        flow = self._open(scope, str(topic))
+        if topic.kind in LATEST_FIRST and not flow.has_begun:
             self._due.add(flow)
-        return self._open(scope, str(topic))
+        return flow
 
-    def _release_topics(self, opened: Iterable[tuple[str, Topic]]) -> None:
-        """What has no latest value to wait for: it waited only until the log was known."""
-        for scope, topic in opened:
-            flow = self._inbox.flow(scope, str(topic))
-            if flow not in self._due:
+    async def _begin(self, flows: Iterable[Flow]) -> None:
+        """What has no latest value to begin with begins now: behind the last event that the server knows."""
+        by_log: dict[LogName, list[Flow]] = {}
+        for flow in flows:
+            if not flow.has_begun:
+                by_log.setdefault(log_of(flow), []).append(flow)
+        for name, fresh in by_log.items():
+            marks = await self._tools.marks(name, fresh)
+            await self._pubsub.barrier()
+            await self._settle()
+            for flow in fresh:
+                if not (flow.has_begun or flow.held):
+                    flow.begin(marks.seqs[flow.topic], marks.epoch, marks.end_us)
                 self._inbox.release(flow)
+
+    def _feed_from_logs(self, old: Plan) -> None:
+        """What comes out of the logs from here on."""
+        plan = self._plan
+        for scope, topic in (old.picked or frozenset()) - (plan.picked or frozenset()):
+            if plan.picked is not None and (scope, topic) not in plan.channels:
+                self._inbox.forget(self._inbox.flow(scope, str(topic)))
+        for scope in plan.logs:
+            self._inbox.feed_from_log(scope, plan.picked_of(scope))
+        if plan.logs and plan.picked != old.picked:
+            self._due_scopes.update(plan.logs)
 
     async def _close(self, channels: Iterable[tuple[str, Topic]], scopes: Iterable[str]) -> None:
         named = [(self.layout.channel(scope, str(topic)), scope, topic) for scope, topic in channels]
@@ -181,7 +224,7 @@ class SharedSession:
         await self._pubsub.unsubscribe([name for name, *_ in named] + [name for name, _ in named_scopes])
         for name, scope, topic in named:
             self._inbox.close_channel(name)
-            if not (topic.kind is Kind.TICKER and scope in self._plan.logs):  # else it rides on the log from now on
+            if not self._is_in_log(scope, topic):  # else it rides on the log from now on
                 flow = self._inbox.flow(scope, str(topic))
                 self._due.discard(flow)
                 self._inbox.forget(flow)
@@ -189,12 +232,16 @@ class SharedSession:
             self._inbox.close_channel(name)
             self._inbox.forget_scope(scope)
 
+    def _is_in_log(self, scope: str, topic: Topic) -> bool:
+        picked = self._plan.picked
+        return topic.kind is Kind.TICKER and scope in self._plan.logs and (picked is None or (scope, topic) in picked)
+
     # Latest first
 
     async def _join(self, scope: str) -> None:
         """Hand out the latest values that are due, if the scope is live; else let events pass until it is."""
         flows = [flow for flow in self._due if flow.scope == scope]
-        if not self._inbox.watch(scope).is_live:
+        if not self._inbox.teller.watch(scope).is_live:
             for flow in flows:
                 self._inbox.release(flow)
             return
@@ -209,15 +256,22 @@ class SharedSession:
         if any(self._inbox.is_new_epoch(scope, value.epoch) for value in latest if value is not None):
             await self._settle()
         self._due.difference_update(flows)
+        without: list[Flow] = []
         for flow, envelope in zip(flows, latest, strict=True):
-            self._inbox.release(flow, envelope)
+            if envelope is None and not self._inbox.is_log_fed(flow):
+                without.append(flow)
+            else:
+                self._inbox.release(flow, envelope)
+        await self._begin(without)
 
     async def _every_ticker(self, scope: str) -> list[Flow]:
-        """For the wildcard: the tickers of the scope that have not begun."""
+        """Of tickers out of the log: those of the scope that have not begun."""
         if scope not in self._due_scopes:
             return []
         self._due_scopes.discard(scope)
-        topics = await self._commands.tickers(self.layout, scope)
+        topics = self._plan.picked_of(scope)
+        if topics is None:
+            topics = await self._commands.tickers(self.layout, scope)
         flows = [self._inbox.flow(scope, topic) for topic in topics if is_event_topic(topic)]
         return [flow for flow in flows if not flow.has_begun and flow.held is None]
 
@@ -225,11 +279,12 @@ class SharedSession:
 
     async def _find_log_ends(self, scopes: Iterable[str]) -> None:
         """Where reading begins: after a lost connection at the last entry seen, else at the log's end."""
-        new = sorted(set(scopes) - self._cursors.keys())
+        ends = await self._commands.log_ends(self.layout, scopes)
+        self._missed = {scope: place_of(end) for scope, end in ends.items() if scope in self._cursors}
+        new = {scope: end for scope, end in ends.items() if scope not in self._cursors}
         if not new:
             return
-        self._cursors |= await self._commands.log_ends(self.layout, new)
-        self._due_scopes.update(new)
+        self._cursors |= new
         # Tickers that change from channel to log: what was published before the ends were read comes first.
         await self._pubsub.barrier()
 
@@ -237,7 +292,9 @@ class SharedSession:
         """Start or stop reading the logs."""
         if self._plan.logs and self._reader is None:
             stream = await RespStream.connect(self._url, name=_NAME, options=self._options.stream)
-            reader = LogReader(stream, self.layout, self._cursors, inbox=self._inbox, options=self._options)
+            reader = LogReader(
+                stream, self.layout, self._cursors, missed=self._missed, inbox=self._inbox, options=self._options
+            )
             self._reader = (self._own(stream), self._tasks.create_task(reader.run()))
         elif self._reader is not None and not self._plan.logs:
             for task in self._reader:
@@ -245,44 +302,58 @@ class SharedSession:
             self._streams.pop().close("no log is read any more")
             self._reader = None
             self._cursors.clear()
+            self._inbox.log_fed.clear()
 
     # Liveness
 
     async def _watch(self) -> None:
         """Look at scopes whose heartbeat has stopped, and for a layout that was not there."""
-        options = self._options
+        options, watch_of = self._options, self._inbox.teller.watch
+        check = SilenceCheck(self._tools, self._pubsub)
         while True:
             await options.sleep(options.watch_every_s)
             clock = options.clock()
-            silent = [s for s in self._plan.scopes if self._inbox.watch(s).silence(clock) > options.silent_after_s]
-            await self._look(silent)
+            silent = [s for s in self._plan.scopes if watch_of(s).silence(clock) > options.silent_after_s]
+            self._tell(await self._look(silent))
             for scope in silent:
-                watch = self._inbox.watch(scope)
+                watch = watch_of(scope)
                 if watch.is_leased and watch.silence(clock) > options.replace_after_s:
                     raise LinkClosedError(f"no heartbeat of {scope} arrives though its lease is held")
+            await check.run(self._plan.scopes, clock)
             if not self._is_layout_known:
                 await self._learn_layout()
 
     async def _settle(self) -> None:
         """Look at the logs of scopes that came under a new writer, before any of its seqs is trusted."""
         for scope, epoch in list(self._inbox.unsettled.items()):
-            await self._look([scope])
+            self._tell(await self._look([scope]))
             self._inbox.settle(scope, epoch, keep=self._due)
 
-    async def _look(self, scopes: Iterable[str]) -> None:
+    async def _look(self, scopes: Iterable[str]) -> list[FeedStatus | None]:
+        """What is to be told of them."""
         names = sorted(scopes)
         looks = await self._commands.look(self.layout, names)
         now, clock = self._options.now(), self._options.clock()
-        for scope, (report, log_id) in zip(names, looks, strict=True):
-            if log_id is not None and self._inbox.learn_log(scope, log_id) and scope in self._cursors:
-                self._cursors[scope] = START  # every entry of a new log is new
-            self._inbox.tell(self._inbox.watch(scope).looked_at(report, now=now, clock=clock))
+        for scope, look in zip(names, looks, strict=True):
+            if look.log_id is not None:
+                self._learn_log(scope, look.log_id)
+        watch = self._inbox.teller.watch
+        looked = zip(names, looks, strict=True)
+        return [watch(scope).looked_at(look.report, now=now, clock=clock) for scope, look in looked]
+
+    def _tell(self, statuses: Iterable[FeedStatus | None]) -> None:
+        for status in statuses:
+            self._inbox.teller.tell(status)
+
+    def _learn_log(self, scope: str, log_id: bytes) -> None:
+        if self._inbox.learn_log(scope, log_id) and scope in self._cursors:
+            self._cursors[scope] = START  # every entry of a new log is new
 
     def _check_key(self) -> None:
         """Market trouble is told by status; a key of one's own that upstream refuses is the program's to mend."""
         if self._account not in self._plan.scopes:
             return
-        watch = self._inbox.watch(self._account)
+        watch = self._inbox.teller.watch(self._account)
         if watch.is_leased and watch.state is FeedState.AUTH_FAILED:
             raise AuthenticationError("the platform refuses this API key (the bridge reports it)", code="AUTH_FAILED")
 

@@ -25,6 +25,10 @@ class Recorder:
     """Takes the place of `Dispatcher`."""
 
     def __init__(self) -> None:
+        self.log_backed = False
+        self.blocked: set[str] = set()
+        self.on_room: Callable[[str], None] = lambda _topic: None
+        self.newest_only: set[str] = set()
         self.events: list[Delivery] = []
         self.statuses: list[FeedStatus] = []
         self._changed = asyncio.Event()
@@ -39,6 +43,9 @@ class Recorder:
     ) -> None:
         self.events.append(Delivery(topic, fields, envelope.seq if envelope else None, source, scope))
         self._changed.set()
+
+    def recovers(self, topic: str) -> bool:
+        return topic not in self.newest_only
 
     def status(self, status: FeedStatus) -> None:
         self.statuses.append(status)

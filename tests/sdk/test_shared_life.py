@@ -21,7 +21,21 @@ if TYPE_CHECKING:
     from tests._servers import RedisServer
 
 pytestmark = pytest.mark.server
-CREW_READS = ("+ping", "+hget", "+hgetall", "+hkeys", "+exists", "+mget", "+xrevrange", "+xread", "+time", "+smembers")
+CREW_READS = (
+    "+ping",
+    "+get",
+    "+hget",
+    "+hmget",
+    "+xrange",
+    "+hgetall",
+    "+hkeys",
+    "+exists",
+    "+mget",
+    "+xrevrange",
+    "+xread",
+    "+time",
+    "+smembers",
+)
 CREW_COMMANDS = (*CREW_READS, "+subscribe", "+unsubscribe")
 
 
