@@ -52,6 +52,7 @@ class WorkerConfig:
         prefix: what every name in Redis begins with.
         partitions: number of market scopes; every worker and client of one prefix must agree.
         worker_id: 1 to 64 of ``A-Z a-z 0-9 . _ -``, unique per process; None makes one.
+        tick_stale_after_s: how long ``ticker:all`` may be without any tick before the session is replaced.
         lease_ttl_s: how long a lease lives without a heartbeat.
         beat_s: from one heartbeat to the next.
         standby_s: from one try for a lease to the next.
@@ -75,6 +76,7 @@ class WorkerConfig:
     prefix: str = "ax"
     partitions: int = 1
     worker_id: str | None = None
+    tick_stale_after_s: float = 10.0
     lease_ttl_s: float = 3.0
     beat_s: float = 1.0
     standby_s: float = 0.25

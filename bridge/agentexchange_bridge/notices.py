@@ -106,13 +106,15 @@ class Narrator:
         """A live state that ends a span of the session's own names its end in ``until``."""
         blind, was = self._blind, self.state
         began = status.until or status.since
+        if blind is None and was is FeedState.LIVE:
+            return []
         self._blind = None
         self._become(FeedState.LIVE, began, None, None)
-        if blind is not None:
-            since, cause = blind
-            until = max(began, since)
-            return [self._told(since=since, until=until, cause=cause, message="events of this span are missing")]
-        return [] if was is FeedState.LIVE else [self._told(since=began)]
+        if blind is None:
+            return [self._told(since=began)]
+        since, cause = blind
+        until = max(began, since)
+        return [self._told(since=since, until=until, cause=cause, message="events of this span are missing")]
 
     def _become(self, state: FeedState, since: datetime, cause: str | None, message: str | None) -> None:
         self.state, self._since, self._cause, self._message = state, since, cause, message

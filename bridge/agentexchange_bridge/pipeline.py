@@ -105,22 +105,16 @@ class Pipeline:
         """Tell a scope that was just acquired how the feed is; a live one is live for it from now on."""
         if self._last is None:
             return
-        if self._last.state is FeedState.LIVE:
-            self._unserved.add(scope)
-            self.answered()
-        else:
-            self._writers[scope].status(self._last)
+        self._tell(scope, self._from_now())
         for topic, status in self._of_topics.items():
             if scope in self._scopes_of(topic):
                 self._writers[scope].status(status)
 
     def answered(self) -> None:
         """Upstream may serve more than before: the scopes of which that is true are live from now on."""
-        if self._last is None:
-            return
         for scope in [scope for scope in self._unserved if self._is_served(scope)]:
             self._unserved.discard(scope)
-            self._writers[scope].status(self._last.model_copy(update={"until": from_us(self._wall())}))
+            self._tell(scope, self._from_now())
 
     def feed_ended(self, *, heard_us: int | None = None) -> None:
         """There is no feed now: what the last one said no longer counts.
@@ -128,11 +122,12 @@ class Pipeline:
         Args:
             heard_us: the last that was heard of it, for scopes that have lost it; None where they are let go too.
         """
-        last, self._last = self._last, None
+        was_connected = self._last is not None and self._last.state in (FeedState.LIVE, FeedState.STALE)
+        self._last = None
         self._unserved.clear()
         self._of_topics.clear()
         self._stats.upstream_state = FeedState.CONNECTING
-        if heard_us is not None and last is not None and last.state is FeedState.LIVE:
+        if heard_us is not None and was_connected:
             message = "the upstream session was given up"
             lost = FeedStatus(
                 state=FeedState.BLIND, since=from_us(heard_us), cause=Cause.UPSTREAM_LOST, message=message
@@ -144,10 +139,24 @@ class Pipeline:
         self._last = status
         self._stats.upstream_state = status.state
         self._log.info("upstream", state=status.state, cause=status.cause, message=status.message)
-        served = [scope for scope in self._writers if status.state is not FeedState.LIVE or self._is_served(scope)]
-        self._unserved = self._writers.keys() - served
-        for scope in served:
+        self._unserved.clear()
+        for scope in self._writers:
+            self._tell(scope, status)
+
+    def _tell(self, scope: str, status: FeedStatus) -> None:
+        if status.state is FeedState.STALE and scope == self._account:
+            # an account has no ticks to miss: its feed is as live as the connection
+            status = status.model_copy(update={"state": FeedState.LIVE, "until": from_us(self._wall())})
+        if status.state is FeedState.LIVE and not self._is_served(scope):
+            self._unserved.add(scope)
+        else:
             self._writers[scope].status(status)
+
+    def _from_now(self) -> FeedStatus:
+        """What the feed last said, as it holds for a scope from this moment on."""
+        assert self._last is not None  # noqa: S101 - asked only while there is a feed
+        is_live = self._last.state is FeedState.LIVE
+        return self._last.model_copy(update={"until": from_us(self._wall())}) if is_live else self._last
 
     def _of_topic(self, status: FeedStatus, topic: str) -> None:
         if status.state is FeedState.LIVE:

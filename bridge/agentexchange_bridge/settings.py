@@ -108,6 +108,13 @@ class BridgeSettings(BaseSettings):
         description="end with exit code 1 when the platform refuses the key, instead of trying again slowly",
         json_schema_extra=_group("upstream"),
     )
+    tick_stale_after_s: float = Field(
+        default=10.0,
+        ge=1.0,
+        le=3600.0,
+        description="seconds without any tick after which ticker:all is stale and its session is replaced",
+        json_schema_extra=_group("upstream", metavar="S"),
+    )
     redis_url: Annotated[RedisUrl, NoDecode, PlainValidator(_redis)] = Field(
         default=redis_url("redis://localhost:6379/0"),
         description="redis://, rediss:// or unix://, with ?prefix= for another key prefix than 'ax'",
@@ -229,6 +236,7 @@ class BridgeSettings(BaseSettings):
             prefix=self.redis_url.prefix,
             partitions=self.partitions,
             worker_id=self.worker_id,
+            tick_stale_after_s=self.tick_stale_after_s,
             lease_ttl_s=self.lease_ttl_s,
             drain_s=self.drain_s,
             exit_on_auth_failure=self.exit_on_auth_failure,

@@ -63,7 +63,7 @@ class Worker:
         self.layout = Layout(config.prefix, config.partitions)
         self.stats = WorkerStats()
         self._log: FilteringBoundLogger = (log or structlog.get_logger()).bind(worker=self.worker_id)
-        self._feed_options = feed_options
+        self._feed_options = replace(feed_options or FeedOptions(), tick_stale_after_s=config.tick_stale_after_s)
         self._on_batch = on_batch
         self._account = account_scope(config.api_key.get_secret_value()) if config.account else None
         self._writers = {scope: self._writer(scope) for scope in self._scopes()}

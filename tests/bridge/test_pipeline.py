@@ -131,6 +131,17 @@ async def test_a_live_feed_ends_no_span_before_the_grant_nor_before_upstream_ser
     assert told(writers[ACCOUNT]) == []
 
 
+async def test_an_account_is_as_live_as_the_connection_when_ticks_stop(writers: dict[str, ScopeWriter]) -> None:
+    pipe = pipeline(writers)
+    now = datetime.now(UTC)
+    pipe.on_status(FeedStatus(state=FeedState.LIVE, since=now))
+    stale = FeedStatus(state=FeedState.STALE, since=now, cause=Cause.UPSTREAM_SILENT)
+    for status in (stale, FeedStatus(state=FeedState.BLIND, since=now, cause=Cause.UPSTREAM_SILENT), stale):
+        pipe.on_status(status)
+    assert [status.state for status in told(writers["m0"])] == ["live", "stale", "blind", "stale"]
+    assert [status.state for status in told(writers[ACCOUNT])] == ["live", "blind", "live"]
+
+
 async def test_a_scope_whose_feed_ends_under_it_is_blind_from_what_was_heard_last(
     writers: dict[str, ScopeWriter],
 ) -> None:

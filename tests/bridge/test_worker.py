@@ -160,6 +160,28 @@ async def test_a_blind_span_is_told_in_every_scope(
         assert end.until > begin.since
 
 
+async def test_a_silent_market_is_stale_in_its_scope_until_a_tick_comes(
+    exchange: SandboxExchange, redis_server: RedisServer, redis: RespStream
+) -> None:
+    worker = new_worker(exchange, redis_server, tick_stale_after_s=0.2)
+    async with running(worker):
+        await is_live(worker)
+        exchange.control.tick(5)
+        await until(lambda: worker.stats.scopes["m0"].state is FeedState.STALE)
+        await eventually(lambda: has_state(redis, "m0", "stale"))
+        await until(lambda: worker.stats.reconnects >= 1 and worker.stats.scopes[ACCOUNT].state is FeedState.LIVE)
+        while worker.stats.scopes["m0"].state is not FeedState.LIVE:
+            exchange.control.tick(1)
+            await asyncio.sleep(0.01)
+    events = await log(redis, "m0")
+    stale = next(status for status in told(events, Cause.UPSTREAM_SILENT) if status.state is FeedState.STALE)
+    end = told(events, Cause.RECONNECTED)[0]
+    last_tick_us = max(event.received_us for event in events[:7] if event.topic != "status")
+    assert abs(to_us(stale.since) - last_tick_us) < 50_000
+    assert (end.state, end.since) == (FeedState.LIVE, stale.since)
+    assert not [status for status in told(await log(redis, ACCOUNT), Cause.UPSTREAM_SILENT) if status.state == "stale"]
+
+
 async def test_a_standby_has_no_session_and_takes_over_at_once_after_a_stop(
     exchange: SandboxExchange, redis_server: RedisServer, redis: RespStream
 ) -> None:

@@ -38,6 +38,8 @@ __all__ = ["UpstreamFeed"]
 
 _log: Final = logging.getLogger("agentexchange.upstream")
 _MAX_JUNK_KINDS: Final = 64
+_MAX_TICK_LIMIT_S: Final = 300.0
+_MAX_DOUBLINGS: Final = 16
 _T = TypeVar("_T")
 
 
@@ -70,6 +72,7 @@ class UpstreamFeed:
         self._voice = Voice(sink.on_status, self.stats, self._options)
         self._subscriptions = Subscriptions(topics)
         self._session: Session | None = None
+        self._mute_sessions = 0
         self._stopped = asyncio.Event()
 
     async def run(self) -> None:
@@ -121,9 +124,18 @@ class UpstreamFeed:
         self._judge.worked()
 
     def flowing(self) -> None:
-        """What should flow does."""
-        self._voice.live()
+        """What should flow does, unless ticks are missed."""
+        if self._mute_sessions:
+            self._voice.still_stale()
+        else:
+            self._voice.live()
         self._on_answer()
+
+    def ticked(self) -> None:
+        """Ticks flow."""
+        if self._mute_sessions:
+            self._mute_sessions = 0
+            self._voice.live()
 
     def answered(self, answer: Answer) -> None:
         """A topic was accepted or refused."""
@@ -138,8 +150,14 @@ class UpstreamFeed:
         """An error that answers no request for a topic."""
         _log.warning("upstream reports an error: %s: %s", *self._masked(refusal))
 
+    def tick_limit_s(self) -> float:
+        """Longer with each session in a row that had no tick: a market that is really quiet is left in peace."""
+        bound = self._options.tick_bound_s
+        return min(bound * 2.0 ** min(self._mute_sessions, _MAX_DOUBLINGS), max(bound, _MAX_TICK_LIMIT_S))
+
     def silent(self, since: float) -> None:
         """Ticks stopped though the connection is up."""
+        self._mute_sessions += 1
         self._voice.stale(since)
 
     def junk(self, error: FrameError) -> None:

@@ -40,7 +40,9 @@ class FeedOptions:
         open_timeout_s: for connecting, the TLS and WebSocket handshakes included.
         close_timeout_s: for a clean close, after which the connection is cut.
         answer_timeout_s: an upstream that answers no request for this long is taken to serve what was asked for.
-        stale_after_s: without any message for this long (or, with ``ticker:all``, any tick), the session is replaced.
+        stale_after_s: without any message for this long, the session is replaced.
+        tick_stale_after_s: the same, with ``ticker:all``, without any tick; None: ``stale_after_s``. Where the session
+            that replaces it is silent too, it is given twice the time, and so on up to 5 minutes.
         healthy_after_s: a silent session whose requests are all answered is proved healthy after this long.
         compression: whether to offer permessage-deflate. It slows the platform down by a fifth.
         max_frame_bytes: a larger message ends the session.
@@ -52,6 +54,7 @@ class FeedOptions:
     close_timeout_s: float = 1.0
     answer_timeout_s: float = 5.0
     stale_after_s: float = 40.0
+    tick_stale_after_s: float | None = None
     healthy_after_s: float = 30.0
     compression: bool = False
     max_frame_bytes: int = MAX_FRAME_BYTES
@@ -60,3 +63,8 @@ class FeedOptions:
     wall: Callable[[], float] = time.time
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     random: Callable[[], float] = random.random
+
+    @property
+    def tick_bound_s(self) -> float:
+        """``tick_stale_after_s``, or what stands for it."""
+        return self.tick_stale_after_s or self.stale_after_s

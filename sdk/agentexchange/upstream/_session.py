@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from math import inf
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from agentexchange._tasks import end
@@ -48,13 +49,19 @@ class SessionOwner(Protocol):
         """An answer, event or heartbeat came: the key is good."""
 
     def flowing(self) -> None:
-        """What should flow does: an event or heartbeat came, or every request is answered."""
+        """An event or heartbeat came, or every request is answered: what should flow does, unless ticks are missed."""
+
+    def ticked(self) -> None:
+        """A tick came, the first of the session."""
 
     def answered(self, answer: Answer) -> None:
         """A topic was accepted or refused."""
 
     def refused(self, refusal: Refusal) -> None:
         """An error came that answers no request for a topic."""
+
+    def tick_limit_s(self) -> float:
+        """How long ``ticker:all`` may be without a tick."""
 
     def silent(self, since: float) -> None:
         """Ticks stopped at ``since`` (the feed's clock) though the connection is up."""
@@ -86,6 +93,7 @@ class Session:
         self._outbox: list[str] = []
         self._to_send = asyncio.Event()
         self._proof = False
+        self._is_ticking = False
         self._opened_at = self._last_tick_at = self._asked_at = options.clock()
 
     @property
@@ -154,6 +162,9 @@ class Session:
             topic, fields = message
             if topic[0] == "t":  # a ticker
                 self._last_tick_at = now
+                if not self._is_ticking:
+                    self._is_ticking = True
+                    self._owner.ticked()
                 if subscriptions.doubled and topic in subscriptions.doubled and is_second(topic, fields):
                     stats.folded_twins += 1
                     continue
@@ -209,23 +220,29 @@ class Session:
 
     async def _watch(self) -> None:
         """End the session by a `SessionFault` when nothing comes any more."""
-        limit = self._options.stale_after_s
         while True:
-            await self._options.sleep(max(self._silent_since() + limit - self._options.clock(), _SECOND_LOOK_S))
-            if self._options.clock() - self._silent_since() < limit:
+            # not longer than the shorter bound: when ticks begin to be due is not known before
+            await self._options.sleep(max(min(self._patience_s(), self._options.tick_bound_s), _SECOND_LOOK_S))
+            if self._patience_s() > 0.0:
                 continue
             await self._options.sleep(_SECOND_LOOK_S)
-            since = self._silent_since()
-            if self._options.clock() - since < limit:
+            if self._patience_s() > 0.0:
                 continue
-            if since == self.last_heard_at:
-                raise SessionFault(f"no message for {limit:g} s")
-            self._owner.silent(since)
+            if self._ticks_due_in_s() > 0.0:
+                raise SessionFault(f"no message for {self._options.stale_after_s:g} s")
+            limit = self._owner.tick_limit_s()
+            self._owner.silent(self._last_tick_at)
             raise SessionFault(f"no tick for {limit:g} s, though every pair is subscribed")
 
-    def _silent_since(self) -> float:
-        ticks = self._last_tick_at if self._subscriptions.holds_wildcard else self.last_heard_at
-        return min(ticks, self.last_heard_at)
+    def _patience_s(self) -> float:
+        """How much longer the session may stay as silent as it is."""
+        message_due_in_s = self.last_heard_at + self._options.stale_after_s - self._options.clock()
+        return min(message_due_in_s, self._ticks_due_in_s())
+
+    def _ticks_due_in_s(self) -> float:
+        if not self._subscriptions.holds_wildcard:
+            return inf  # a quiet pair is no proof of death
+        return self._last_tick_at + self._owner.tick_limit_s() - self._options.clock()
 
     async def _close(self) -> None:
         try:

@@ -51,9 +51,15 @@ class Voice:
         self._say(FeedState.LIVE, lost_at, until=now, cause=Cause.RECONNECTED, message=message)
 
     def stale(self, since: float) -> None:
-        """Connected, but ticks stopped at ``since``."""
+        """Connected, but ticks stopped at ``since``; no-op while it is so already."""
+        if self._stats.state is FeedState.STALE:
+            return
         self._lost_at = since if self._lost_at is None else self._lost_at
-        self._say(FeedState.STALE, since, cause=Cause.UPSTREAM_SILENT, message="the platform sends no ticks")
+        self._say(FeedState.STALE, self._lost_at, cause=Cause.UPSTREAM_SILENT, message="the platform sends no ticks")
+
+    def still_stale(self) -> None:
+        """Connected again, and ticks are still to come."""
+        self.stale(self._options.clock())
 
     def blind(self, since: float, *, cause: Cause, message: str) -> None:
         """The session that was live is gone; the last that was heard of it was at ``since``."""

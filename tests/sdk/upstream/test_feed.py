@@ -174,6 +174,51 @@ async def test_a_silent_wildcard_is_stale_though_pings_go_on(sandbox: SandboxExc
     assert {status.cause for status in sink.statuses[2:]} == {"upstream_silent"}
 
 
+async def until_stale(time: Timeline, limit: float) -> None:
+    """Let a session be without ticks for ``limit`` seconds, and the watch look twice."""
+    for _ in range(int(limit / 10)):
+        await time.until_asleep(10)
+        time.advance(10)
+    await time.until_asleep(0.05)
+    time.advance(0.05)
+
+
+async def test_a_market_that_stays_silent_is_stale_since_the_first_silence_and_left_in_peace_longer_each_time(
+    sandbox: SandboxExchange,
+) -> None:
+    sink, time = Sink(), Timeline()
+    began = time.now
+    async with running(make_feed(sandbox.url, sink, ALL, time=time, tick_stale_after_s=10.0)):
+        await sink.until_state(FeedState.LIVE)
+        for number, (limit, delay) in enumerate(((10, 1), (20, 2)), start=1):
+            await until_stale(time, limit)
+            await sink.until_state(FeedState.BLIND, number)
+            await time.until_asleep(delay)
+            time.advance(delay)
+            await sink.until_state(FeedState.STALE, number + 1)
+        assert sink.states == ["connecting", "live", "stale", "blind", "stale", "blind", "stale"], "acks are no ticks"
+        assert {status.since.timestamp() for status in sink.statuses[2:]} == {began}
+        await time.until_asleep(10)
+        sandbox.control.push_tick("BTCUSDT", price="1")
+        await sink.until_state(FeedState.LIVE, 2)
+        end = sink.statuses[-1]
+        assert end.since.timestamp() == began
+        assert end.until is not None
+        assert end.until.timestamp() == time.now
+        await until_stale(time, 10)
+        await sink.until_state(FeedState.BLIND, 3)
+
+
+async def test_the_bound_for_ticks_ends_no_session_without_the_wildcard(sandbox: SandboxExchange) -> None:
+    sink, time = Sink(), Timeline()
+    async with running(make_feed(sandbox.url, sink, BTC, time=time, tick_stale_after_s=1.0)):
+        await sink.until_state(FeedState.LIVE)
+        for _ in range(5):
+            await time.until_asleep(1)
+            time.advance(1)
+    assert sink.states == ["connecting", "live"]
+
+
 async def test_a_quiet_symbol_is_no_proof_of_death(sandbox: SandboxExchange) -> None:
     sink, time = Sink(), Timeline()
     async with running(make_feed(sandbox.url, sink, BTC, time=time)):

@@ -31,6 +31,26 @@ def test_every_topic_is_asked_for_once() -> None:
     assert state.is_answered
 
 
+def test_a_topic_is_settled_once_upstream_has_answered_it_or_what_it_rides_on() -> None:
+    state = subscriptions("orders", ALL, BTC, ETH)
+    asked = {text: Topic.parse(text) for text in ("orders", ALL, BTC)}
+
+    def settled() -> list[str]:
+        return [text for text, topic in asked.items() if state.is_settled(topic)]
+
+    sent(state)
+    assert settled() == []
+    ack(state, ALL)
+    assert settled() == [ALL, BTC]
+    state.refused(REFUSAL)
+    assert settled() == ["orders", ALL, BTC]
+    state.unwant(asked[ALL])
+    sent(state)
+    assert settled() == ["orders", ALL], "the single way is asked for and not yet answered"
+    state.begin()
+    assert settled() == []
+
+
 def test_a_new_session_asks_for_everything_again() -> None:
     state = subscriptions(BTC, "orders")
     sent(state)
