@@ -274,6 +274,31 @@ async def test_a_handler_may_disconnect(sandbox: SandboxExchange) -> None:
     assert len(box.seen) == 1
 
 
+@pytest.mark.parametrize("leave", ["disconnect", "block"])
+async def test_orders_that_wait_are_delivered_when_asked_for(sandbox: SandboxExchange, leave: str) -> None:
+    ws, orders, gate, every = client(sandbox), Box(), asyncio.Event(), Box()
+
+    @ws.on_order_update()
+    async def on_order(order: OrderUpdate) -> None:
+        orders.put(order)
+        await gate.wait()
+
+    ws.on_order_update()(every.put)
+    async with ws:
+        await sandbox.control.wait_for_subscriptions("orders")
+        sandbox.control.step_orders(5)
+        await every.until(5)
+        await orders.until(1)
+        asyncio.get_running_loop().call_soon(gate.set)
+        if leave == "disconnect":
+            await ws.disconnect(drain=True, timeout=20)
+    stats = ws.stats()
+    assert len(orders.seen) == len(every.seen) == stats.handlers[0].delivered == 5
+    assert stats.transport["events"] >= 5  # the platform sends portfolios unasked
+    with pytest.raises(ValueError, match="timeout"):
+        ws.stop(drain=True, timeout=0)
+
+
 async def test_stop_before_connect_ends_it_as_it_starts() -> None:
     ws = AgentExchangeWS("k", "ws://127.0.0.1:1")
     ws.stop()

@@ -17,9 +17,9 @@ PAGE = Path(__file__).parents[2] / "docs" / "sdk.md"
 BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
 
 
-@pytest.mark.parametrize(("number", "prints"), [(0, r"feed: live[\s\S]*BTCUSDT \d"), (1, ""), (2, r"BTC \d")])
+@pytest.mark.parametrize(("number", "prints"), [(0, r"feed: live[\s\S]*BTCUSDT \d"), (1, ""), (2, r"BTC \d"), (3, "0")])
 def test_a_program_of_the_page(number: int, prints: str) -> None:
-    assert len(BLOCKS) == 3
+    assert len(BLOCKS) == 4
     with SandboxThread(pairs=20, rate=200) as sandbox:
         program = subprocess.Popen(
             [sys.executable, "-u", "-c", BLOCKS[number]],

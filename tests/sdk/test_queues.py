@@ -87,9 +87,9 @@ def order(number: object, note: str = "") -> dict[str, Any]:
 async def sweep(timeline: Timeline, times: int) -> None:
     for _ in range(times):
         await timeline.until_asleep(SWEEP_S)
-        slept = len(timeline.slept)
+        timeline.slept.clear()
         timeline.advance(SWEEP_S)
-        await timeline._until(lambda before=slept: len(timeline.slept) > before)
+        await timeline._until(lambda: bool(timeline.slept))
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
@@ -118,12 +118,13 @@ def assert_exact(dispatcher: Dispatcher, put: int) -> None:
 )
 def test_a_wrong_option_is_a_value_error_at_the_decorator(options: dict[str, Any], says: str) -> None:
     ws = AgentExchangeWS("k")
-    for decorate in (
+    decorators: list[Callable[[], object]] = [
         lambda: ws.on_ticker("BTCUSDT", **options),
         lambda: ws.on_candles("BTCUSDT", "1m", **options),
         lambda: ws.on_order_update(**options),
         lambda: ws.on_portfolio(**options),
-    ):
+    ]
+    for decorate in decorators:
         with pytest.raises(ValueError, match=says):
             decorate()
 
