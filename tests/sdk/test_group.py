@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from agentexchange._group_dead import DeadLetters
+from agentexchange._urls import redis_url
 from agentexchange.errors import ConnectionError as FinalConnectionError
 from agentexchange.errors import UsageError
 from agentexchange_schemas import Cause, FeedState, Topic, account_scope
@@ -190,6 +192,35 @@ async def test_a_hopeless_event_goes_to_the_dead_letters(account: LayoutWriter, 
     assert len(history) == 3
     assert all(item["member"].startswith("worker-") and item["at"].endswith("Z") for item in history)
     assert KEY.encode() not in b"".join(letter.values())
+
+
+async def test_a_retried_dead_letter_goes_to_its_group_only(account: LayoutWriter, redis_server: RedisServer) -> None:
+    member = group_member(redis_server.url, max_attempts=2)
+    works = False
+
+    async def fail(call: Call) -> None:
+        if not works:
+            raise RuntimeError("no")
+
+    member.crew.behave = fail
+    async with member.running() as got:
+        await joined(account)
+        order(account, 1)
+        await eventually(lambda: account.client.xlen(DEAD) == 1)
+        with DeadLetters(redis_url(redis_server.url), ACCOUNT, "executors") as letters:
+            (letter,) = letters.all()
+            assert letters.retry(letter)
+            assert not letters.retry(letter)
+            await eventually(lambda: account.client.xlen(DEAD) == 1)
+            (letter,) = letters.all()
+            assert [len(letter.history), letter.attempts, letter.log] == [4, 2, LOG]
+            works = True
+            assert letters.retry(letter)
+        await got.until(lambda got: got.ids == ["1"])
+        assert got.calls[-1].source == "redelivered"
+        await eventually(lambda: account.client.xlen(f"{LOG}:retry:executors") == 0)
+        assert account.client.xlen(LOG) == 1
+        assert account.client.xlen(DEAD) == 0
 
 
 async def test_a_dead_members_events_are_taken_over(account: LayoutWriter, redis_server: RedisServer) -> None:

@@ -33,7 +33,7 @@ class Command:
     """One subcommand.
 
     Attributes:
-        name: what is typed; also the module's name in this package.
+        name: what is typed; also the module's name in this package, with ``_`` for ``-``.
         summary: one line for the overview.
         extra: the extra that brings ``needs``.
         needs: top-level packages that the command cannot do without.
@@ -51,7 +51,7 @@ class Command:
             CommandError: packages are missing; the message says what to install.
         """
         require(self.needs, extra=self.extra, purpose=f"'agentexchange {self.name}'")
-        return cast("CommandModule", import_module(f"{__package__}.{self.name}"))
+        return cast("CommandModule", import_module(f"{__package__}.{self.name.replace('-', '_')}"))
 
 
 _BRIDGE_NEEDS: Final = ("pydantic_settings", "prometheus_client", "structlog", "redis", "hiredis")
@@ -62,6 +62,8 @@ COMMANDS: Final = (
     Command("bridge", "the worker: one upstream session written to Redis for everybody", "bridge", _BRIDGE_NEEDS),
     Command("sandbox", "a local exchange that plays the platform, for development and tests"),
     Command("tail", "print events as they arrive, from the platform or from Redis"),
+    Command("dead-letter", "events that a group's handlers failed on: list, retry or drop them",
+            "redis", ("redis", "hiredis")),
     Command("doctor", "check Redis and the platform, and say how to fix what is wrong", "redis", ("redis", "hiredis")),
 )  # fmt: skip
 
