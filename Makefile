@@ -9,10 +9,10 @@ SECONDS ?= 60
 SEED    ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench chaos clean
+.PHONY: help demo test test-redis check format bench chaos clean
 
 help:  ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -34,6 +34,9 @@ demo: $(VENV)/.runtime  ## One upstream session feeding three processes through 
 
 test: $(VENV)/.dev  ## The whole test suite
 	$(BIN)/python -m pytest
+
+test-redis: $(VENV)/.dev  ## The tests of the real servers once more, against Debian's redis-server
+	$(BIN)/python -m pytest --redis-servers redis tests/sdk tests/bridge tests/integration
 
 check: $(VENV)/.dev  ## Format, lint, types, import rules
 	$(BIN)/ruff format --check .

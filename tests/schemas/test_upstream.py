@@ -164,9 +164,13 @@ def test_junk_is_one_error_that_says_what(raw: bytes, kind: str) -> None:
 
 
 @given(st.binary(max_size=200))
-def test_random_bytes_give_the_documented_error(raw: bytes) -> None:
-    with pytest.raises(FrameError):
-        parse(raw)
+def test_random_bytes_are_a_message_or_the_documented_error(raw: bytes) -> None:
+    try:
+        message = parse(raw)
+    except FrameError as exc:
+        assert exc.kind
+    else:  # rare, and only a search that knows the protocol's own words gets here
+        assert isinstance(message, EventFrame | Ack | Refusal | Ping)
 
 
 json_values = st.recursive(
