@@ -139,8 +139,11 @@ class Lease:
         self._state = LeaseState.STANDBY
 
 
-def acquire_call(layout: Layout, scope: str, lease: Lease, *, take: bool) -> bytes:
-    """The packed command that keeps the lease, or takes it if it is free and ``take``; for `read_acquired`."""
+def acquire_call(layout: Layout, scope: str, lease: Lease, *, take: bool, written_us: int) -> bytes:
+    """The packed command that keeps the lease, or takes it if it is free and ``take``; for `read_acquired`.
+
+    A server whose last ``r`` is below ``written_us``, what this worker knows to be written, gives a new epoch.
+    """
     keys = (
         layout.lease(scope),
         layout.epoch(scope),
@@ -149,7 +152,9 @@ def acquire_call(layout: Layout, scope: str, lease: Lease, *, take: bool) -> byt
         layout.candle_log(scope),
         layout.status(scope),
     )
-    return ACQUIRE.call(keys, (lease.worker, lease.epoch, _ms(lease.ttl_s), secrets.token_hex(8), int(take)))
+    return ACQUIRE.call(
+        keys, (lease.worker, lease.epoch, _ms(lease.ttl_s), secrets.token_hex(8), int(take), written_us)
+    )
 
 
 def beat_call(

@@ -213,7 +213,8 @@ class ScopeWriter:
         while not self._may_leave:
             asked_at = self._options.clock()
             take = self.is_owner or self._vacancy.may_take(asked_at)
-            call = acquire_call(self._layout, self.scope, self._lease, take=take)
+            written_us = self.outbox.written_us
+            call = acquire_call(self._layout, self.scope, self._lease, take=take, written_us=written_us)
             got = read_acquired(checked(await stream.send(call)))
             if isinstance(got, Grant):
                 self._granted(got, asked_at)

@@ -40,8 +40,10 @@ def owner(worker: str = "w1", ttl_s: float = 60.0) -> Lease:
     return Lease(worker, ttl_s)
 
 
-async def acquire(redis: RespStream, lease: Lease, scope: str = "m0", *, take: bool = True) -> Grant | Refused | Free:
-    (reply,) = await redis.send(acquire_call(LAYOUT, scope, lease, take=take))
+async def acquire(
+    redis: RespStream, lease: Lease, scope: str = "m0", *, take: bool = True, written_us: int = 0
+) -> Grant | Refused | Free:
+    (reply,) = await redis.send(acquire_call(LAYOUT, scope, lease, take=take, written_us=written_us))
     if isinstance(reply, ReplyError):
         raise reply
     got = read_acquired(reply)
@@ -153,6 +155,15 @@ async def test_the_owner_keeps_its_epoch_when_it_asks_again(redis: RespStream) -
     again = await acquire(redis, lease)
     assert (again.epoch, again.stored_epoch, again.log_name) == (first.epoch, first.epoch, first.log_name)
     assert await redis.command("PTTL", LAYOUT.lease("m0")) > 55_000
+
+
+async def test_a_server_that_has_forgotten_writes_gives_its_owner_a_new_epoch(redis: RespStream) -> None:
+    """It came back within the lease's life: the seqs it gives out again must not look like those of before."""
+    lease = owner()
+    first = await acquire(redis, lease)
+    await write(redis, lease, event(TICKER, "ticker:BTCUSDT", 0), seqs={"#r": MS * 1000})
+    assert (await acquire(redis, lease, written_us=MS * 1000)).epoch == first.epoch
+    assert (await acquire(redis, lease, written_us=MS * 1000 + 1)).epoch == first.epoch + 1
 
 
 async def test_an_answer_that_was_lost_does_not_shut_a_worker_out(redis: RespStream) -> None:

@@ -6,17 +6,18 @@
 --       3 time to live, ms
 --       4 log id to give a scope that has none
 --       5 1 to take the lease if it is free, 0 only to look
+--       6 r of the last event that the caller knows to be written
 -- Result, an array:
 --       refused  {0, holder, ms left}
 --       free     {2, stored epoch, cause in the status hash or ""}: only looked, nothing was written
 --       granted  {1, epoch, stored epoch before, last id of the log, last id of the candle log ("0-0" for none),
 --                 seq hash as field, value, ..., status hash as field, value, ...}
--- The epoch is the one held where the lease still names it, else max(stored + 1, held + 1, the server's Unix
+-- The epoch is the one held where the lease still names it and nothing the caller wrote is missing, else max(stored + 1, held + 1, the server's Unix
 -- seconds): it grows even past a wiped server. A lease of the same worker under another epoch (an answer that was lost) is its own.
 -- Errors: WRONGTYPE when a key holds another type; what Redis itself refuses. Nothing is written then.
 
 local LEASE, EPOCH, SEQ, LOG, CANDLE_LOG, STATUS = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local WORKER, HELD_EPOCH, TTL_MS, NEW_LOG_ID, TAKE = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local WORKER, HELD_EPOCH, TTL_MS, NEW_LOG_ID, TAKE, WRITTEN = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 
 local call = redis.call
 
@@ -47,8 +48,11 @@ local function last_id(log)
     end
 end
 
+-- A server that came back without its newest writes gives their seqs out again: by the new epoch a reader knows that.
+local has_forgotten = tonumber(call('HGET', SEQ, '#r') or '0') < tonumber(WRITTEN)
+
 local epoch
-if holder == WORKER .. '/' .. HELD_EPOCH then
+if not has_forgotten and holder == WORKER .. '/' .. HELD_EPOCH then
     epoch = tonumber(HELD_EPOCH)
     call('PEXPIRE', LEASE, TTL_MS)
 else
