@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import redis
 
 from agentexchange_schemas import FeedState, Layout
 from agentexchange_schemas.envelope import encode, log_id
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["LayoutWriter"]
 
@@ -48,7 +51,14 @@ class LayoutWriter:
         self.client.delete(self.layout.lease(self.scope))
 
     def heartbeat(self, state: FeedState = FeedState.LIVE) -> None:
-        data = {"kind": "heartbeat", "state": state.value, "since": "2026-11-22T10:00:00.000000Z", "worker": "worker-1"}
+        data = {
+            "kind": "heartbeat",
+            "state": state.value,
+            "since": "2026-11-22T10:00:00.000000Z",
+            "worker": "worker-1",
+            "log_id": self._last_id(self.layout.log(self.scope)),
+            "candle_log_id": self._last_id(self.layout.candle_log(self.scope)),
+        }
         self.state(state)
         self._publish("status", self.envelope("status", data, seq=None))
 
@@ -76,14 +86,36 @@ class LayoutWriter:
         self.received_us += 1
         return encode(topic, self.epoch, seq, None, self.received_us, data)
 
+    def _last_id(self, log: str) -> str | None:
+        last = self.client.xrevrange(log, count=1)
+        return last[0][0].decode() if last else None
+
+    def bulk(self, topics: Sequence[str], count: int, *, channel: bool = False) -> None:
+        """``count`` events, the topics taking turns, as ``price`` their seq; a thousand times faster than `event`."""
+        pipe = self.client.pipeline(transaction=False)
+        for number in range(count):
+            topic = topics[number % len(topics)]
+            self.seqs[topic] = seq = self.seqs.get(topic, 0) + 1
+            raw = self.envelope(topic, {"price": str(seq)}, seq=seq)
+            pipe.xadd(self._log_of(topic), {"e": raw}, id=log_id(self.received_us))
+            pipe.set(self.layout.latest(self.scope, topic), raw)
+            if channel:
+                pipe.publish(self.layout.channel(self.scope, topic), raw)
+            if number % 500 == 499:
+                pipe.execute()
+        pipe.hset(self.layout.seq(self.scope), mapping={**self.seqs, "#id": self.log_name})
+        pipe.execute()
+
+    def _log_of(self, topic: str) -> str:
+        return self.layout.candle_log(self.scope) if topic.startswith("candles") else self.layout.log(self.scope)
+
     def _next(self, topic: str) -> int:
         self.seqs[topic] = self.seqs.get(topic, 0) + 1
         self.client.hset(self.layout.seq(self.scope), mapping={topic: self.seqs[topic], "#id": self.log_name})
         return self.seqs[topic]
 
     def _log(self, raw: bytes, topic: str) -> None:
-        key = self.layout.candle_log(self.scope) if topic.startswith("candles") else self.layout.log(self.scope)
-        self.client.xadd(key, {"e": raw}, id=log_id(self.received_us))
+        self.client.xadd(self._log_of(topic), {"e": raw}, id=log_id(self.received_us))
 
     def _publish(self, topic: str, raw: bytes) -> None:
         self.client.publish(self.layout.channel(self.scope, topic), raw)
