@@ -127,7 +127,8 @@ class _Theatre:
             *(sys.executable, "-m", "agentexchange_bridge", "bridge", "--worker-id", f"{name}-{number}"),
             *("--upstream-url", f"ws://127.0.0.1:{self.links[f'up:{name}'].port}"),
             *("--redis-url", f"redis://127.0.0.1:{self.links[f'redis:{name}'].port}"),
-            *("--http", "off", "--log-format", "json", *topics),
+            # the quiet at the end of a run is no fault of upstream's
+            *("--tick-stale-after-s", "60", "--http", "off", "--log-format", "json", *topics),
         ]
         env = os.environ | {"AGENTEXCHANGE_API_KEY": API_KEY}
         return Managed(name, argv, self.plan.folder / f"{name}.log", env=env)
