@@ -18,7 +18,7 @@ from agentexchange_schemas.layout import order_key
 from .buffer import BufferLimits, EventBuffer
 from .items import CANDLE, FINAL_ORDER, FORMING, MAX_DATA_BYTES, NOTICE, ORDER, PORTFOLIO, TICKER, Item
 from .notices import Narrator, blind_since_us, loss_notices
-from .retained import Retained, RetainLimits
+from .retained import Forgotten, Retained, RetainLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -252,6 +252,7 @@ class Outbox:
 
     def _start(self, grant: Grant) -> Reconciled:
         dropped = self.drop()
+        self._retained.clear(grant.received_us)
         self.narrator = Narrator(self.narrator.scope, self._wall())
         self.written_us, self.last_event_us = grant.received_us, int(grant.status.get("last_event") or 0)
         return Reconciled(continuing=False, dropped=dropped)
@@ -265,18 +266,25 @@ class Outbox:
         if forgotten is None:
             return Reconciled(continuing=True, applied=applied, replaced=is_replaced)
         self._again.extendleft(reversed(forgotten.again))
-        cause = Cause.LOG_REPLACED if is_replaced else Cause.LOG_ROLLED_BACK
-        message = f"Redis lost what it had acknowledged: {len(forgotten.again)} events are written again"
-        span = self.narrator.span(
-            cause, forgotten.first_us, forgotten.last_us, count=forgotten.ticks, message=f"{message}, ticks are gone"
-        )
-        self.notices([span])
+        self.notices([self._told_forgotten(forgotten, grant, is_replaced=is_replaced)])
         return Reconciled(
             continuing=True,
             applied=applied,
             resent=len(forgotten.again),
             forgotten_ticks=forgotten.ticks,
             replaced=is_replaced,
+        )
+
+    def _told_forgotten(self, forgotten: Forgotten, grant: Grant, *, is_replaced: bool) -> FeedStatus:
+        """A replaced log is another; of one that was cut off, what lay behind the cut is counted if it is known."""
+        is_known = is_replaced or forgotten.is_whole
+        return self.narrator.span(
+            Cause.LOG_REPLACED if is_replaced else Cause.LOG_ROLLED_BACK,
+            forgotten.first_us if is_known else grant.received_us + 1,
+            forgotten.last_us,
+            count=forgotten.ticks if is_known else None,
+            message=f"Redis lost what it had acknowledged: {len(forgotten.again)} events are written again, "
+            + ("ticks are gone" if is_known else "older ones are gone, orders and candles may be among them"),
         )
 
     def _acknowledge(self, batch_id: str, now: float) -> str:

@@ -27,12 +27,16 @@ class RetainLimits:
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """What the server turns out not to have: events to write again, and ticks that are gone."""
+    """What the server turns out not to have: events to write again, and ticks that are gone.
+
+    ``is_whole`` is False where it has forgotten more than is held here: then neither the list nor the count is all.
+    """
 
     again: list[Item]
     ticks: int
     first_us: int
     last_us: int
+    is_whole: bool
 
 
 class _Record(NamedTuple):
@@ -51,6 +55,7 @@ class Retained:
         self._limits = limits
         self._records: deque[_Record] = deque()
         self._bytes = 0
+        self._left_us = 0
 
     def __len__(self) -> int:
         return len(self._records)
@@ -68,7 +73,9 @@ class Retained:
             or len(records) > limits.batches
             or self._bytes > limits.size_bytes
         ):
-            self._bytes -= records.popleft().size_bytes
+            oldest = records.popleft()
+            self._bytes -= oldest.size_bytes
+            self._left_us = oldest.last_us
             if not records:
                 break
 
@@ -77,14 +84,17 @@ class Retained:
         gone: list[_Record] = []
         while self._records and self._records[-1].last_us > received_us:
             gone.append(self._records.pop())
+        is_whole = received_us >= self._left_us
+        left_us, self._left_us = self._left_us, min(self._left_us, received_us)
         if not gone:
-            return None
+            return None if is_whole else Forgotten([], 0, left_us, left_us, is_whole)
         gone.reverse()
         self._bytes -= sum(record.size_bytes for record in gone)
         again = [item for record in gone for item in record.kept]
-        return Forgotten(again, sum(record.ticks for record in gone), gone[0].first_us, gone[-1].last_us)
+        ticks = sum(record.ticks for record in gone)
+        return Forgotten(again, ticks, gone[0].first_us, gone[-1].last_us, is_whole)
 
-    def clear(self) -> None:
-        """Forget everything."""
+    def clear(self, left_us: int = 0) -> None:
+        """Forget everything; what the server has begins anew, with events of others up to ``left_us``."""
         self._records.clear()
-        self._bytes = 0
+        self._bytes, self._left_us = 0, left_us

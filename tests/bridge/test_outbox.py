@@ -259,6 +259,28 @@ def test_what_is_held_for_writing_again_is_bounded(clock: Clock, limits: RetainL
     assert box.reconcile(fresh_grant(epoch=101, stored_epoch=0), 3.0).resent == 2
 
 
+def test_what_was_forgotten_beyond_what_is_held_is_a_span_without_a_count(clock: Clock) -> None:
+    box = make_outbox(wall=clock, retain=RetainLimits(batches=1))
+    box.reconcile(fresh_grant(), 0.0)
+    last = filled(box, clock)
+    cut = fresh_grant(epoch=101, stored_epoch=100, received_us=last[0], seqs={"orders": 1, "ticker:BTCUSDT": 1})
+    assert box.reconcile(cut, 3.0).resent == 1
+    status = FeedStatus.from_fields(write(box)[-1].data)
+    assert (status.cause, status.count) == (Cause.LOG_ROLLED_BACK, None)
+    assert (status.since, status.until) == (from_us(last[0] + 1), from_us(last[2]))
+
+
+def test_a_log_cut_below_what_this_owner_found_is_told_too(clock: Clock) -> None:
+    box = make_outbox(wall=clock)
+    box.reconcile(fresh_grant(epoch=100, stored_epoch=99, received_us=T0 - 500), 0.0)
+    write(box)
+    box.reconcile(fresh_grant(epoch=101, stored_epoch=100, received_us=T0 - 900), 0.0)
+    status = FeedStatus.from_fields(write(box)[-1].data)
+    assert (status.cause, status.count, status.since) == (Cause.LOG_ROLLED_BACK, None, from_us(T0 - 899))
+    assert box.reconcile(fresh_grant(epoch=102, stored_epoch=101, received_us=box.written_us), 0.0).resent == 0
+    assert write(box) == []
+
+
 def test_a_log_that_is_ahead_moves_what_waits_above_it(outbox: Outbox) -> None:
     outbox.order(*order("1"))
     outbox.next_batch()
