@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trustme
 
 from tests._servers import RedisServer, server_binaries
 
@@ -74,15 +74,9 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with ``ca.crt``, ``server.crt`` and ``server.key`` for 127.0.0.1, for ``make_redis(tls=…)``."""
     folder = tmp_path_factory.mktemp("tls")
 
-    def openssl(*args: str) -> None:
-        subprocess.run(["openssl", *args], cwd=folder, check=True, capture_output=True)
-
-    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    openssl("req", "-x509", *curve, "-keyout", "ca.key", "-out", "ca.crt", "-days", "2", "-subj", "/CN=test-ca")
-    openssl("req", *curve, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=somewhere-else")
-    (folder / "san").write_text("subjectAltName=IP:127.0.0.1")
-    openssl(
-        *("x509", "-req", "-in", "server.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial"),
-        *("-out", "server.crt", "-days", "2", "-extfile", "san"),
-    )
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(folder / "ca.crt"))
+    server = authority.issue_cert("127.0.0.1")
+    server.cert_chain_pems[0].write_to_path(str(folder / "server.crt"))
+    server.private_key_pem.write_to_path(str(folder / "server.key"))
     return folder

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
+import trustme
 from websockets.asyncio.server import serve
 
 from agentexchange import ConnectionError  # noqa: A004 - the documented name
@@ -20,25 +20,19 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A self-signed certificate for localhost, with its key in the same file."""
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """An authority that nobody knows, and a certificate of its for localhost with the key in the same file."""
     folder = tmp_path_factory.mktemp("tls")
-    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    names = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost")
-    subprocess.run(
-        ["openssl", "req", "-x509", *curve, "-keyout", "key.pem", "-out", "cert.pem", "-days", "2", *names],
-        cwd=folder,
-        check=True,
-        capture_output=True,
-    )
-    (folder / "both.pem").write_bytes((folder / "key.pem").read_bytes() + (folder / "cert.pem").read_bytes())
-    return folder / "both.pem"
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(str(folder / "both.pem"))
+    return folder / "ca.pem", folder / "both.pem"
 
 
 @pytest.fixture
-async def port(certificate: Path) -> AsyncIterator[int]:
+async def port(certificates: tuple[Path, Path]) -> AsyncIterator[int]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
+    context.load_cert_chain(certificates[1])
 
     async def beat(connection: ServerConnection) -> None:
         await connection.send('{"type":"ping"}')
@@ -53,8 +47,8 @@ async def test_certificates_are_verified_by_default(port: int) -> None:
         await make_feed(f"wss://localhost:{port}", Sink()).run()
 
 
-async def test_a_context_of_the_users_own(port: int, certificate: Path) -> None:
-    context = ssl.create_default_context(cafile=str(certificate))
+async def test_a_context_of_the_users_own(port: int, certificates: tuple[Path, Path]) -> None:
+    context = ssl.create_default_context(cafile=str(certificates[0]))
     sink = Sink()
     async with running(make_feed(f"wss://localhost:{port}", sink, "orders", ssl_context=context)):
         await sink.until_state(FeedState.LIVE)
