@@ -276,7 +276,7 @@ class CandleBuilder:
     def state(self, now_us: int) -> bytes:
         """What closed candles do not tell: open minutes, last prices, unseen spans. Every tick until ``now_us`` is in.
 
-        About 150 bytes a symbol. Keep it when the candles handed out before are known to be written.
+        About 200 bytes a symbol. Keep it when the candles handed out before are known to be written.
         """
         return pack_state(Saved(now_us, self._unseen, self._series))
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._bar import Bar
 from ._numbers import amount_of
-from ._series import Slot
+from ._series import NEVER, Slot
 from ._spans import Spans
 from ._time import INTERVAL_MS, MINUTE_MS, floor, open_ms_of
 
@@ -137,7 +137,8 @@ def adopt(
     series.drop_open(series.next_ms)
     if begun is not None:
         _take_open(series, begun)
-    continued = [_continue(series, slot, history) for slot in series.slots.values()]
+    wanted = {} if begun is None else begun.slots
+    continued = [_continue(series, slot, history, wanted.get(name)) for name, slot in series.slots.items()]
     return [late for late in continued if late is not None]
 
 
@@ -167,8 +168,8 @@ def _take_open(series: Series, begun: Series) -> None:
         series.minute = series.open[max(series.open)]
 
 
-def _continue(series: Series, slot: Slot, history: History | None) -> tuple[str, Bar, bool] | None:
-    """Begin ``slot`` at the series' next minute; a candle that ended just there, unpublished, is handed back."""
+def _continue(series: Series, slot: Slot, history: History | None, before: Slot | None) -> tuple[str, Bar, bool] | None:
+    """Begin ``slot`` at the series' next minute; a candle that ended just there, wanted and unpublished, goes back."""
     if slot.length == MINUTE_MS:
         return None
     past = None if history is None or history.next_ms is None else history.slots[slot.interval]
@@ -178,7 +179,7 @@ def _continue(series: Series, slot: Slot, history: History | None) -> tuple[str,
         return None
     if past.bar.end > next_ms:
         slot.bar, slot.partial = past.bar, past.partial
-    elif past.bar.start > slot.published:
+    elif past.bar.start > slot.published and (slot.published != NEVER or (before and before.since < next_ms)):
         slot.published = past.bar.start
         return slot.interval, past.bar, past.partial
     return None

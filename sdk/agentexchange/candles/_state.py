@@ -10,7 +10,7 @@ import msgpack
 from agentexchange_schemas import SchemaError
 
 from ._bar import Bar
-from ._series import Series
+from ._series import Series, Slot
 from ._spans import MAX_SPANS, Spans
 from ._time import MINUTE_MS
 
@@ -30,7 +30,7 @@ class CandleStateError(SchemaError):
 
 
 class Saved(NamedTuple):
-    """What a state holds: until when every tick is in it (µs), unseen spans of all, and each symbol (no slots)."""
+    """What a state holds: until when every tick is in it (µs), unseen spans of all, symbols (slots without a bar)."""
 
     as_of_us: int
     unseen: Spans
@@ -68,7 +68,8 @@ def read_state(raw: bytes) -> Saved:
 
 def _pack_series(series: Series) -> list[Any]:
     bars = [_pack_bar(series.open[start]) for start in sorted(series.open)]
-    return [series.next_ms, series.first_ms, series.last, bars, _pack_spans(series.unseen)]
+    wanted = {name: slot.since for name, slot in series.slots.items()}
+    return [series.next_ms, series.first_ms, series.last, bars, _pack_spans(series.unseen), wanted]
 
 
 def _pack_bar(bar: Bar) -> list[Any]:
@@ -82,7 +83,7 @@ def _pack_spans(spans: Spans) -> list[Any]:
 
 
 def _series(symbol: str, packed: Any) -> Series:
-    next_ms, first_ms, last, bars, unseen = packed
+    next_ms, first_ms, last, bars, unseen, wanted = packed
     if len(bars) > _MAX_OPEN:
         raise ValueError(f"{len(bars)} open minutes")
     series = Series(symbol, _minute(next_ms))
@@ -90,6 +91,7 @@ def _series(symbol: str, packed: Any) -> Series:
     series.last = None if last is None else _price(last)
     series.open = {bar.start: bar for bar in map(_bar, bars)}
     series.unseen = _spans(unseen)
+    series.slots = {name: Slot(name, _minute(since)) for name, since in wanted.items()}
     return series
 
 

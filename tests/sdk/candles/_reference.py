@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import Context, Decimal
+from functools import reduce
 from typing import Any
 
 MINUTE = 60_000
+add = Context(prec=200).add
 LENGTHS = {
     "1m": MINUTE,
     "5m": 5 * MINUTE,
@@ -129,7 +131,7 @@ class Reference:
         ordered = sorted(inside, key=lambda tick: tick.time) or before[-1:]
         by_minute = sorted(inside, key=lambda tick: tick.minute) or before[-1:]
         quantities = [Decimal(tick.quantity) for tick in inside if tick.quantity is not None]
-        volume = format(sum(quantities, Decimal(0)), "f") if quantities else None
+        volume = format(reduce(add, quantities), "f") if quantities else None
         unseen = self.unseen.touches(start, end) or symbol.unseen.touches(start, end)
         time = datetime.fromtimestamp(start // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
         return {

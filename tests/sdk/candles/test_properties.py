@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 from hypothesis import given, settings
@@ -15,8 +16,9 @@ SYMBOLS = ("BTCUSDT", "ETHUSDT", "X")
 BEFORE_MIDNIGHT = 1_767_225_600_000 - 7 * 60_000  # 2025-12-31T23:53:00Z
 OPTIONS = BuilderOptions(catch_up_ms=10**12)
 
-prices = st.sampled_from(["1.0", "1.00", "2", "0.5", "64521.30000000", "64521.3", "1e2", "100", "0.00000001"])
-quantities = st.sampled_from([None, "0", "0.01200000", "1.5", "3", "0.000000000000000001", "12345678901234567890.1"])
+PRICES = ["1.0", "1.00", "2", "0.5", "64521.30000000", "64521.3", "1e2", "100", "0.00000001"]
+QUANTITIES = [None, "0", "0.01200000", "1.5", "3", "0.000000000000000001", "12345678901234567890.1"]
+prices, quantities = st.sampled_from(PRICES), st.sampled_from(QUANTITIES)
 symbols = st.sampled_from(SYMBOLS)
 pauses = st.one_of(st.integers(0, 3_000), st.integers(0, 90_000), st.integers(0, 4 * 3_600_000))
 
@@ -34,6 +36,25 @@ restarts = st.tuples(st.just("restart"), pauses)
 steps = st.lists(
     st.tuples(pauses, st.one_of(ticks, ticks, ticks, wants, blinds, restarts, st.just(("close",)))), max_size=60
 )
+
+
+def busy_story(rng: random.Random) -> list[tuple[int, tuple[Any, ...]]]:
+    """Many ticks to a minute, most in order, some late, over some minutes to some hours."""
+    pace = rng.choice([20, 500, 5_000, 60_000])
+    story: list[tuple[int, tuple[Any, ...]]] = []
+    for _ in range(rng.randrange(50, 300)):
+        kind = rng.choices(["tick", "close", "want", "blind", "restart"], [60, 12, 2, 1, 1])[0]
+        symbol = rng.choice(SYMBOLS)
+        offset = rng.choice([None, 0, 0, -rng.randrange(30), -rng.randrange(3_000), -rng.randrange(70_000), 40_000])
+        what: dict[str, tuple[Any, ...]] = {
+            "tick": (symbol, rng.choice(PRICES), rng.choice(QUANTITIES), offset),
+            "close": (),
+            "want": (symbol, rng.choice(list(LENGTHS))),
+            "blind": (rng.choice([None, symbol]), rng.randrange(90_000), rng.choice([None, 0, 5_000])),
+            "restart": (rng.choice([0, 3_000, 200_000]),),
+        }
+        story.append((rng.choice([0, 1, rng.randrange(2 * pace)]), (kind, *what[kind])))
+    return story
 
 
 class Run:
@@ -88,7 +109,16 @@ class Run:
 @settings(max_examples=300, deadline=None)
 @given(steps)
 def test_every_candle_is_what_its_ticks_say(story: list[tuple[int, tuple[Any, ...]]]) -> None:
-    run = Run()
+    check(Run(), story)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32))
+def test_the_same_over_long_and_busy_streams(seed: int) -> None:
+    check(Run(), busy_story(random.Random(seed)))
+
+
+def check(run: Run, story: list[tuple[int, tuple[Any, ...]]]) -> None:
     for pause, what in story:
         run.step(pause, what)
     run.step(180_000, ("close",))
