@@ -139,7 +139,7 @@ class Narrator:
 
 _LOSS_WORDS: Final = {
     Cause.CONFLATED: "replaced by newer ones of their topic while the buffer was full",
-    Cause.DROPPED: "dropped because the buffer was full",
+    Cause.DROPPED: "dropped because the buffer was full or they are too large",
 }
 
 

@@ -143,6 +143,10 @@ class Outbox:
         for status in statuses:
             self._keep(NOTICE, STATUS_TOPIC, STATUS_TOPIC, status.to_fields())
 
+    def lose(self, topic: str) -> None:
+        """An event of ``topic`` came that cannot be written."""
+        self._buffer.losses.add(topic, Cause.DROPPED, self._stamp())
+
     def tell_losses(self) -> None:
         """Turn the losses recorded since the last call into notices, once there is room: none may push out an order."""
         if self._buffer.losses and 2 * self._buffer.kept <= self._limits.buffer.kept:

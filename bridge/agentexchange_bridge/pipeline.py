@@ -81,6 +81,7 @@ class Pipeline:
         try:
             take(topic, fields)
         except EnvelopeError as exc:
+            writer.outbox.lose(topic)
             self._stats.oversized += 1
             if self._stats.oversized == 1:
                 self._log.warning("an event cannot be written; more of them are only counted", error=str(exc))

@@ -115,6 +115,7 @@ class ScopeWriter:
         self._is_failing = False
         self._is_beat_due = True
         self._beat_timer: asyncio.TimerHandle | None = None
+        self._answered_us = 0
         self._lost_us: int | None = None
         self._owner_seen_us: int | None = None
 
@@ -242,8 +243,10 @@ class ScopeWriter:
                 checked(await answer)
                 self._settle(batch, sent_at)
             elif self._stopping.is_set():
-                await self._release(stream)
-                return
+                self.outbox.tell_losses()
+                if not self.outbox.backlog:
+                    await self._release(stream)
+                    return
             else:
                 await self._work()
 
@@ -271,6 +274,7 @@ class ScopeWriter:
         )
         checked(await stream.send(call))
         self._lease.renewed(asked_at)
+        self._answered_us = self._options.wall()
         self._observe()
         if self.outbox.is_empty:
             self._succeeded()
@@ -298,6 +302,8 @@ class ScopeWriter:
     def _granted(self, grant: Grant, asked_at: float) -> None:
         was_owner = self.is_owner
         self._lease.granted(grant.epoch, asked_at)
+        if not was_owner:
+            self._answered_us = self._options.wall()
         result = self.outbox.reconcile(grant, asked_at, owner_seen_us=self._owner_seen_us)
         self._owner_seen_us = None
         self._is_beat_due = True
@@ -348,8 +354,9 @@ class ScopeWriter:
         self.outbox.applied(batch, now)
         if self.stats.redis is not RedisState.READY:
             self._succeeded()
+        self._answered_us = self._options.wall()
         # not below 0: after a clock that was ahead, r is ahead of this one
-        lag_s = max(0.0, (self._options.wall() - batch.items[0][0]) / 1_000_000)
+        lag_s = max(0.0, (self._answered_us - batch.items[0][0]) / 1_000_000)
         self.stats.count_batch(batch.flags, write_s=now - sent_at, lag_s=lag_s)
         self._on_batch(BatchWritten(self.scope, len(batch.items), now - sent_at, lag_s))
 
@@ -370,7 +377,7 @@ class ScopeWriter:
         say("Redis is away; trying again", error=str(exc))
         self._is_failing = True
         if self.is_owner and self._lost_us is None:
-            self._lost_us = self._options.wall()
+            self._lost_us = self._answered_us
         self._lease.doubted()
         self._vacancy.disturbed()
         self._observe()

@@ -13,7 +13,7 @@ from agentexchange.redis import RespStream
 from agentexchange_bridge.batch import BatchEncoder, Retention
 from agentexchange_bridge.buffer import BufferLimits
 from agentexchange_bridge.lease import Grant, Lease
-from agentexchange_bridge.outbox import Outbox, OutboxLimits
+from agentexchange_bridge.outbox import Outbox, OutboxLimits, wall_us
 from agentexchange_bridge.retained import RetainLimits
 from agentexchange_bridge.writer import ScopeWriter, WriterOptions
 from agentexchange_schemas import Layout, envelope
@@ -79,6 +79,7 @@ def make_writer(
     ttl_s: float = 3.0,
     limits: dict[str, Any] | None = None,
     clock: Callable[[], float] = time.monotonic,
+    wall: Callable[[], int] = wall_us,
     **options: Any,
 ) -> ScopeWriter:
     """A writer on a real server, quick to beat and to retry."""
@@ -91,12 +92,12 @@ def make_writer(
 
     return ScopeWriter(
         scope,
-        outbox=make_outbox(scope, worker=worker, **(limits or {})),
+        outbox=make_outbox(scope, worker=worker, wall=wall, **(limits or {})),
         lease=Lease(worker, ttl_s),
         layout=LAYOUT,
         connect=connect,
         prepare=prepare,
-        options=WriterOptions(beat_s=0.05, standby_s=0.02, backoff_cap_s=0.05, clock=clock),
+        options=WriterOptions(beat_s=0.05, standby_s=0.02, backoff_cap_s=0.05, clock=clock, wall=wall),
         log=structlog.get_logger(),
         full_batch=(limits or {}).get("batch_events", 1000),
         **options,
