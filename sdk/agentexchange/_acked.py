@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from agentexchange_schemas import FeedStatus, Layout, account_scope
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AckedTransport"]
 
+_REPORT_S: Final = 2.0  # for telling Redis what the handlers did last
 _log = logging.getLogger("agentexchange.shared")
 
 
@@ -145,7 +146,7 @@ class AckedTransport(ABC):
         finally:
             if not running.done() and session.is_ready:
                 session.leave()
-                await asyncio.wait((running,), timeout=2 * self._acked_options.leave_s + 1.0)
+                await asyncio.wait((running,), timeout=self._dispatcher.patience_s + _REPORT_S)
             await end((running, stopper))
         if not running.cancelled() and (fault := running.exception()) is not None:
             self._on_fault(session, fault)

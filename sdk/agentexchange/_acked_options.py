@@ -38,7 +38,6 @@ class AckedOptions:
         tick_s: how often what was handled is reported to Redis while more is being handled.
         retry_first_s: pause before the second attempt; it doubles with each, up to ``retry_cap_s``.
         retry_cap_s: the longest pause.
-        leave_s: how long a handler may take to return when the client ends.
     """
 
     name: str
@@ -48,7 +47,6 @@ class AckedOptions:
     tick_s: float = 0.1
     retry_first_s: float = 1.0
     retry_cap_s: float = 60.0
-    leave_s: float = 1.0
 
     def __post_init__(self) -> None:
         check_start(self.start)

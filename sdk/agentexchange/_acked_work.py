@@ -159,11 +159,22 @@ class Work:
                 task.result()
         return self._task is None and not self.waiting
 
-    async def finish(self, timeout_s: float) -> None:
-        """Begin nothing more, and let the handler return that is under way; after that long it is cancelled."""
+    async def wind_down(self, patience_s: float, tick: Callable[[], Awaitable[None]]) -> None:
+        """Begin nothing more, and let the handler return that is under way: after ``patience_s`` it is cancelled.
+
+        Meanwhile ``tick`` is called again and again.
+        """
+        self._may_begin = _never
+        until = self._clock() + patience_s
+        while self._task is not None and not self._task.done() and (left := until - self._clock()) > 0:
+            await asyncio.wait((self._task,), timeout=min(self._options.tick_s, left))
+            await tick()
+        await self.abandon()
+
+    async def abandon(self) -> None:
+        """Cancel the handler that is under way."""
         self._may_begin = _never
         if self._task is not None:
-            await asyncio.wait((self._task,), timeout=timeout_s)
             await end((self._task,))
 
     # Within

@@ -225,6 +225,11 @@ class Dispatcher:
             for runner in (*self._runners, *self._listeners):
                 runner.finish(deliver=deliver)
 
+    @property
+    def patience_s(self) -> float:
+        """How long calls under way may take to return, once `finish` was called."""
+        return self._patience_s
+
     async def _wait_for_handlers(self) -> None:
         started = time.monotonic()
         while self._tasks:

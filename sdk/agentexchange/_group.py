@@ -57,7 +57,6 @@ class GroupTransport(AckedTransport):
             layout=self._layout,
             tell=self._tell,
             log_name=lambda scope: self._log_names.get(scope, b""),
-            forget_log=lambda scope: self._log_names.pop(scope, None),
             mask=self._mask,
         )
         self._logs: dict[Place, GroupLog] = {}
@@ -101,10 +100,11 @@ class GroupTransport(AckedTransport):
 
     async def leave(self, stream: RespStream) -> None:
         """Give back what was not handled."""
-        await asyncio.gather(*(log.leave(stream) for log in self._logs.values()))
+        patience_s = self._dispatcher.patience_s
+        await asyncio.gather(*(log.leave(stream, patience_s) for log in self._logs.values()))
 
     async def _end(self) -> None:
-        await asyncio.gather(*(log.work.finish(0.0) for log in self._logs.values()))
+        await asyncio.gather(*(log.work.abandon() for log in self._logs.values()))
 
     # Within
 
@@ -147,9 +147,9 @@ class GroupTransport(AckedTransport):
         """Another name: told here for a log that vanished between two reads, and whose group another member made."""
         if name is None:
             return
-        known = self._log_names.get(scope, name)
         self._log_names[scope] = name
-        if known != name:
+        changed = [log.learn(name) for place, log in self._logs.items() if place.scope == scope]
+        if any(changed):
             self._tell(
                 scope,
                 cause=Cause.LOG_REPLACED,

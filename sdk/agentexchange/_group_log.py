@@ -53,7 +53,8 @@ class GroupLog:
         self._unwanted: list[Raw] = []
         self._seqs: dict[str, int] = {}
         self._last_id = b"0-0"
-        self._has_joined = False
+        self._has_joined = self._is_replaced = False
+        self._log_name = member.log_name(place.scope)
         self.counts = dict.fromkeys(
             ("acknowledged", "unwanted", "junk", "taken_over", "dead", "lost_claims", "given_back", "gaps", "missing"),
             0,
@@ -79,11 +80,11 @@ class GroupLog:
                     raise
                 await self._rejoin(claims)
 
-    async def leave(self, stream: RespStream) -> None:
-        """Report what was handled and give back the rest."""
-        await self.work.finish(self._options.leave_s)
+    async def leave(self, stream: RespStream, patience_s: float) -> None:
+        """Let the handler under way return, report what was handled and give back the rest."""
         claims = Claims(stream, self._member, self._place.log)
         try:
+            await self.work.wind_down(patience_s, lambda: self._tick(claims))
             await self._flush(claims)
             for name in claims.streams:
                 await claims.release(name, [entry for entry in self.work.waiting if entry.stream == name])
@@ -91,6 +92,17 @@ class GroupLog:
             if not is_nogroup(fault):
                 raise
         self.counts["given_back"] += len(self.work.waiting)
+
+    def learn(self, name: bytes) -> bool:
+        """The scope's log has this name: whether it is another one than before, and the caller has to tell so."""
+        if not self._log_name:
+            self._log_name = name
+        if name == self._log_name:
+            return False
+        self._renew_log(name)
+        self._is_replaced = True
+        self.counts["gaps"] += 1
+        return True
 
     # Joining
 
@@ -118,16 +130,16 @@ class GroupLog:
 
     async def _rejoin(self, claims: Claims) -> None:
         """The group has vanished. What is held is handled; a new group begins where this member knows to have been."""
+        name = await claims.log_name(self._member.layout.seq(self._place.scope)) or b""
+        is_same_log = bool(name) and name == self._log_name
+        if not is_same_log:
+            self._renew_log(name)
         for entry in self.work.waiting:
             entry.is_loose = True
-        is_same_log = await self._is_same_log(claims)
-        start = self._last_id.decode() if is_same_log else "0-0"
-        if not await claims.create(start):
+        was_told, self._is_replaced = self._is_replaced, False
+        start = self._last_id.decode()
+        if not await claims.create(start) or was_told:
             return
-        self._last_id = start.encode()
-        self._seqs.clear()
-        if not is_same_log:
-            self._member.forget_log(self._place.scope)
         what = "was removed" if is_same_log else "has vanished with the log"
         self.counts["gaps"] += 1
         self._member.tell(
@@ -137,9 +149,11 @@ class GroupLog:
             "what other members held unhandled is lost",
         )
 
-    async def _is_same_log(self, claims: Claims) -> bool:
-        name = await claims.log_name(self._member.layout.seq(self._place.scope))
-        return bool(name) and name == self._member.log_name(self._place.scope)
+    def _renew_log(self, name: bytes) -> None:
+        self._log_name, self._last_id = name, b"0-0"
+        self._seqs.clear()
+        for entry in self.work.waiting:
+            entry.is_loose = True
 
     async def _reconcile(self, claims: Claims) -> None:
         """After a lost connection: report what was handled, and agree with Redis on what is held."""
@@ -198,6 +212,7 @@ class GroupLog:
         entries = list(self._accept(found))
         logged = [raw for raw in found if raw.stream == self._place.log]
         if logged:
+            self._is_replaced = False
             self._note_progress(logged[-1].id)
             if first is None or order_of(first) >= order_of(logged[0].id):
                 await self._tell_holes(stream)
@@ -285,7 +300,7 @@ class GroupLog:
             name,
             ids,
             marks=self._member.layout.marks(self._place.scope, self._member.group),
-            log_name=self._member.log_name(self._place.scope),
+            log_name=self._log_name,
             seqs=seqs,
         )
         if seqs:
@@ -353,8 +368,7 @@ class GroupLog:
     async def _tell_holes(self, stream: RespStream) -> None:
         """Tell what the log lost before it was delivered to the group."""
         member, place = self._member, self._place
-        log_name = member.log_name(place.scope)
-        for hole in await find_holes(stream, place, member.layout, member.group, log_name):
+        for hole in await find_holes(stream, place, member.layout, member.group, self._log_name):
             self._seqs[hole.topic] = max(hole.last, self._seqs.get(hole.topic, 0))
             self._tell_gap(
                 topic=hole.topic,

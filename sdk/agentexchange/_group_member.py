@@ -31,8 +31,7 @@ class Member:
         options: times and limits.
         layout: the names; may change with a connection.
         tell: tells the status handlers something of a scope.
-        log_name: the known name of a scope's log, b"" where none is known.
-        forget_log: the scope's log is another one, which was told already.
+        log_name: the name of a scope's log as last seen, b"" where none is known.
         mask: takes secrets out of error texts.
     """
 
@@ -42,7 +41,6 @@ class Member:
     layout: Layout
     tell: Callable[..., None]
     log_name: Callable[[str], bytes]
-    forget_log: Callable[[str], object]
     mask: Callable[[str], str]
 
 

@@ -81,11 +81,12 @@ class ResumeTransport(AckedTransport):
 
     async def leave(self, stream: RespStream) -> None:
         """Save the positions, and give up the hold."""
-        await asyncio.gather(*(log.leave(stream) for log in self._logs.values()))
+        patience_s = self._dispatcher.patience_s
+        await asyncio.gather(*(log.leave(stream, patience_s) for log in self._logs.values()))
         await self._hold.release(stream)
 
     async def _end(self) -> None:
-        await asyncio.gather(*(log.work.finish(0.0) for log in self._logs.values()))
+        await asyncio.gather(*(log.work.abandon() for log in self._logs.values()))
 
     # Within
 

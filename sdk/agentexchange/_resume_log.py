@@ -81,9 +81,9 @@ class ResumeLog:
             await self._work_off(stream)
             await self._read(stream)
 
-    async def leave(self, stream: RespStream) -> None:
-        """Save what was handled."""
-        await self.work.finish(self._options.leave_s)
+    async def leave(self, stream: RespStream, patience_s: float) -> None:
+        """Let the handler under way return, and save what was handled."""
+        await self.work.wind_down(patience_s, lambda: self._keep(stream))
         self._collect()
         await self._save(stream)
 
@@ -247,11 +247,13 @@ class ResumeLog:
 
     async def _work_off(self, stream: RespStream) -> None:
         while not await self.work.progress(self._options.tick_s):
-            if not self._hold.is_sure:
-                await self._hold.renew(stream)
-            self._collect()
-            if self._save_due_s() <= 0:
-                await self._save(stream)
+            await self._keep(stream)
+        await self._keep(stream)
+
+    async def _keep(self, stream: RespStream) -> None:
+        """Keep the hold, and the position behind the handlers."""
+        if not self._hold.is_sure:
+            await self._hold.renew(stream)
         self._collect()
         if self._save_due_s() <= 0:
             await self._save(stream)

@@ -39,6 +39,7 @@ class Crew:
         self.calls: list[Call] = []
         self.done: list[Call] = []
         self.statuses: list[FeedStatus] = []
+        self.patience_s = 1.0
         self.behave: Callable[[Call], Any] | None = None
         self._changed = asyncio.Event()
 

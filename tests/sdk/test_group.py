@@ -366,6 +366,31 @@ async def test_a_wiped_redis_is_told_and_everything_new_comes(account: LayoutWri
         assert len(got.causes(Cause.LOG_REPLACED)) == 1
 
 
+async def test_a_replaced_log_is_told_once_though_its_name_is_seen_before_the_group_is_missed(
+    account: LayoutWriter, redis_server: RedisServer
+) -> None:
+    """A look at the scope may find the new log's name first; the group then begins with the new log's first entry."""
+    member = group_member(redis_server.url)
+    async with member.running() as got:
+        await joined(account)
+        order(account, 1)
+        await got.until(lambda got: got.ids == ["1"])
+        await eventually(lambda: pending(account) == 0)
+        account.epoch, account.log_name = 2, "log-2"
+        account.client.hset(account.layout.seq(ACCOUNT), "#id", "log-2")
+        account.heartbeat()
+        await got.until(lambda got: bool(got.causes(Cause.LOG_REPLACED)))
+        account.received_us -= 3_600_000_000  # a clock that was set back
+        with account.client.pipeline() as pipe:
+            real, account.client = account.client, pipe
+            pipe.delete(LOG)
+            order(account, 2)
+            account.client = real
+            pipe.execute()
+        await got.until(lambda got: got.ids == ["1", "2"])
+        assert len(got.causes(Cause.LOG_REPLACED)) == 1
+
+
 async def test_trimmed_events_that_were_never_read_are_told_exactly(
     account: LayoutWriter, redis_server: RedisServer
 ) -> None:
