@@ -17,8 +17,8 @@ __all__ = ["LATEST_FIRST", "MANY_TICKERS", "Plan"]
 LATEST_FIRST = frozenset({Kind.TICKER, Kind.PORTFOLIO})
 """Kinds whose newest value is handed out first."""
 
-MANY_TICKERS: Final = 200
-"""From so many single tickers on the log costs less than their channels, foreign entries included."""
+MANY_TICKERS: Final = 500
+"""From so many single tickers on, of the 600 there are, the log costs no more CPU than their channels (measured)."""
 
 
 @dataclass(frozen=True, slots=True)

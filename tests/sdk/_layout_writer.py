@@ -90,13 +90,13 @@ class LayoutWriter:
         last = self.client.xrevrange(log, count=1)
         return last[0][0].decode() if last else None
 
-    def bulk(self, topics: Sequence[str], count: int, *, channel: bool = False) -> None:
+    def bulk(self, topics: Sequence[str], count: int, *, channel: bool = False, pad: str = "") -> None:
         """``count`` events, the topics taking turns, as ``price`` their seq; a thousand times faster than `event`."""
         pipe = self.client.pipeline(transaction=False)
         for number in range(count):
             topic = topics[number % len(topics)]
             self.seqs[topic] = seq = self.seqs.get(topic, 0) + 1
-            raw = self.envelope(topic, {"price": str(seq)}, seq=seq)
+            raw = self.envelope(topic, {"price": str(seq), "pad": pad}, seq=seq)
             pipe.xadd(self._log_of(topic), {"e": raw}, id=log_id(self.received_us))
             pipe.set(self.layout.latest(self.scope, topic), raw)
             if channel:

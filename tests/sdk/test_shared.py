@@ -103,10 +103,10 @@ async def test_the_wildcard_reads_the_log_latest_values_first(writer: LayoutWrit
 async def test_a_client_without_the_wildcard_has_two_connections(
     writer: LayoutWriter, redis_server: RedisServer
 ) -> None:
-    topics = [f"ticker:S{number}" for number in range(199)]
+    topics = [f"ticker:S{number}" for number in range(499)]
     async with SharedClient(redis_server.url, *topics).running():
         assert len(writer.client.client_list()) == 3
-        assert len(writer.client.pubsub_channels()) == 200
+        assert len(writer.client.pubsub_channels()) == 500
 
 
 async def test_very_many_single_tickers_are_read_from_the_log(writer: LayoutWriter, redis_server: RedisServer) -> None:
