@@ -293,7 +293,7 @@ class CandleBuilder:
             CandleStateError: ``state`` is not a state; nothing has changed.
         """
         saved = None if state is None else read_state(state)
-        histories = Histories(self._series, saved)
+        histories = Histories(self._series)
         for fields in closed:
             histories.add(fields, now_us // 1000)
         if saved is not None:

@@ -29,8 +29,7 @@ class History:
         folded_to: by interval, the end of the last minute that is in its slot.
     """
 
-    def __init__(self, series: Series, first_ms: int | None) -> None:
-        self._first_ms = first_ms
+    def __init__(self, series: Series) -> None:
         self.next_ms: int | None = None
         self.last: str | None = None
         self.slots = {name: Slot(name, 0) for name, slot in series.slots.items() if slot.length > MINUTE_MS}
@@ -51,7 +50,7 @@ class History:
     def _fold(self, slot: Slot, bar: Bar, *, complete: bool) -> None:
         span = floor(bar.start, slot.length)
         if slot.bar is None or slot.bar.start != span:
-            slot.bar, slot.partial = None, bar.start not in (span, self._first_ms)
+            slot.bar, slot.partial = None, bar.start != span
         elif bar.start != self.folded_to[slot.interval]:
             slot.partial = True
         slot.partial = slot.partial or not complete
@@ -61,9 +60,8 @@ class History:
 class Histories:
     """The closed candles of every symbol that is wanted."""
 
-    def __init__(self, series: Mapping[str, Series], saved: Saved | None) -> None:
+    def __init__(self, series: Mapping[str, Series]) -> None:
         self._series = series
-        self._saved = {} if saved is None else saved.series
         self._of: dict[str, History] = {}
 
     def of(self, symbol: str) -> History | None:
@@ -81,8 +79,7 @@ class Histories:
             return
         history = self._of.get(series.symbol)
         if history is None:
-            begun = self._saved.get(series.symbol)
-            history = self._of[series.symbol] = History(series, None if begun is None else begun.first_ms)
+            history = self._of[series.symbol] = History(series)
         if interval != "1m":
             slot = history.slots[interval]
             slot.published = max(slot.published, start)
@@ -118,9 +115,8 @@ def adopt(
         (interval, candle, whether minutes are missing) of spans that ended before and were never published.
     """
     begun = None if saved is None else saved.series.get(series.symbol)
-    if history is not None:
-        for name, past in history.slots.items():
-            series.slots[name].published = max(series.slots[name].published, past.published)
+    for name, past in ({} if history is None else history.slots).items():
+        series.slots[name].published = max(series.slots[name].published, past.published)
     if series.has_closed:
         if history is not None:
             _put_in_front(series, history)
@@ -131,7 +127,7 @@ def adopt(
     seen_ms = max(closed_to or 0, 0 if saved is None or begun is None else saved.as_of_us // 1000)
     series.unseen = _unseen(begun, closed_to, since=seen_ms - allowance_ms, until=now_ms)
     if begun is not None:
-        series.next_ms, series.first_ms, series.last = begun.next_ms, begun.first_ms, begun.last
+        series.next_ms, series.last = begun.next_ms, begun.last
     if history is not None and history.next_ms is not None:
         series.next_ms, series.last = history.next_ms, history.last
     series.drop_open(series.next_ms)

@@ -62,12 +62,11 @@ class Series:
         has_closed: whether a minute was closed here, so that what came before can only be put in front.
         minute: the newest open minute, where most ticks belong.
         open: every open minute that has ticks, by its start.
-        first_ms: the first closed minute that had a price, None before; what came earlier is known to be nothing.
         last: the close of the last closed minute; None while there was never a price.
         unseen: spans in which ticks of this symbol may have been missed.
     """
 
-    __slots__ = ("first_ms", "has_closed", "last", "minute", "next_ms", "open", "slots", "symbol", "topics", "unseen")
+    __slots__ = ("has_closed", "last", "minute", "next_ms", "open", "slots", "symbol", "topics", "unseen")
 
     def __init__(self, symbol: str, next_ms: int) -> None:
         self.symbol = symbol
@@ -75,7 +74,6 @@ class Series:
         self.has_closed = False
         self.minute = _NO_BAR
         self.open: dict[int, Bar] = {}
-        self.first_ms: int | None = None
         self.last: str | None = None
         self.unseen = Spans()
         self.slots: dict[str, Slot] = {}
@@ -117,8 +115,6 @@ class Series:
                 return None
             bar = Bar(start, self.next_ms, self.last)
         else:
-            if self.last is None:
-                self.first_ms = start
             self.last = bar.close
             if bar is self.minute:
                 self.minute = _NO_BAR

@@ -60,8 +60,9 @@ def read_state(raw: bytes) -> Saved:
     if version != _VERSION:
         raise CandleStateError(f"candle state: version {str(version)[:20]} is not {_VERSION}", field="v")
     try:
-        series = {_text(symbol): _series(symbol, packed) for symbol, packed in value["s"].items()}
-        return Saved(_time(value["at"]), _spans(value["unseen"]), series)
+        as_of_us = _time(value["at"])
+        series = {_text(symbol): _series(symbol, packed, as_of_us) for symbol, packed in value["s"].items()}
+        return Saved(as_of_us, _spans(value["unseen"]), series)
     except (KeyError, TypeError, ValueError, AttributeError, DecimalException) as exc:
         raise CandleStateError(f"candle state: {str(exc)[:80] or type(exc).__name__}", field="state") from None
 
@@ -69,7 +70,7 @@ def read_state(raw: bytes) -> Saved:
 def _pack_series(series: Series) -> list[Any]:
     bars = [_pack_bar(series.open[start]) for start in sorted(series.open)]
     wanted = {name: slot.since for name, slot in series.slots.items()}
-    return [series.next_ms, series.first_ms, series.last, bars, _pack_spans(series.unseen), wanted]
+    return [series.next_ms, series.last, bars, _pack_spans(series.unseen), wanted]
 
 
 def _pack_bar(bar: Bar) -> list[Any]:
@@ -82,12 +83,13 @@ def _pack_spans(spans: Spans) -> list[Any]:
     return [spans.pairs(), spans.lasts_since]
 
 
-def _series(symbol: str, packed: Any) -> Series:
-    next_ms, first_ms, last, bars, unseen, wanted = packed
+def _series(symbol: str, packed: Any, as_of_us: int) -> Series:
+    next_ms, last, bars, unseen, wanted = packed
+    if _whole(next_ms) > as_of_us // 1000:
+        raise ValueError("a minute that was closed before its end")
     if len(bars) > _MAX_OPEN:
         raise ValueError(f"{len(bars)} open minutes")
     series = Series(symbol, _minute(next_ms))
-    series.first_ms = None if first_ms is None else _minute(first_ms)
     series.last = None if last is None else _price(last)
     series.open = {bar.start: bar for bar in map(_bar, bars)}
     series.unseen = _spans(unseen)

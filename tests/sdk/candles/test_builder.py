@@ -304,3 +304,44 @@ def test_what_is_no_candle_of_the_past_is_no_history(junk: dict[str, Any]) -> No
     builder = started("1m")
     builder.restore([junk], None, us(NOON))
     assert closed(builder, NOON + 5 * MINUTE) == []
+
+
+def test_an_incomplete_history_is_not_folded_in_twice() -> None:
+    builder = started("1m", at=NOON - MINUTE)
+    for minute in range(4):
+        tick(builder, NOON + minute * MINUTE, "9")
+    log = closed(builder, NOON + 3 * MINUTE + 2_000)
+    builder.want("A", "5m", us(NOON + 3 * MINUTE + 2_000))
+    log += closed(builder, NOON + 4 * MINUTE + 2_000)
+    for _ in range(2):
+        builder.restore(log[1:], None, us(NOON + 4 * MINUTE + 2_000))
+    five = closed(builder, NOON + 6 * MINUTE)[-1]
+    assert (five["trades"], five["complete"]) == (3, False)
+
+
+def test_a_forming_candle_stays_when_the_minute_before_it_closes() -> None:
+    builder = started("1m")
+    tick(builder, NOON + 1, "1")
+    tick(builder, NOON + MINUTE, "2")
+    closed(builder, NOON + MINUTE + 2_000)
+    fields = builder.forming("A", "1m")
+    assert fields is not None
+    assert (fields["close"], fields["open_time"]) == ("2", "2026-01-01T12:01:00.000Z")
+
+
+def test_a_symbol_that_is_wanted_later_leaves_the_others_minutes_to_be_closed() -> None:
+    builder = started("1m")
+    tick(builder, NOON + 1, "1")
+    builder.want("B", "1m", us(NOON + 5 * MINUTE))
+    assert [fields["symbol"] for fields in closed(builder, NOON + 6 * MINUTE + 2_000)] == ["A"] * 6
+
+
+def test_a_candle_that_is_published_after_a_restart_still_says_what_was_not_seen() -> None:
+    builder = started("1m", "5m", at=NOON - MINUTE)
+    tick(builder, NOON + 1, "1")
+    log = closed(builder, NOON + 5 * MINUTE + 2_000)
+    now = us(NOON + 5 * MINUTE + 3_000)
+    builder.blind(us(NOON + 90_000), us(NOON + 91_000))
+    again = started("1m", "5m", at=now // 1000)
+    again.restore(log[:-1], builder.state(now), now)
+    assert [candle.fields for candle in again.close_due(now)] == [{**log[-1], "complete": False}]

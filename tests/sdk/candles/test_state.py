@@ -6,7 +6,7 @@ from typing import Any
 
 import msgpack
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentexchange.candles import MAX_STATE_BYTES, CandleBuilder, CandleStateError
@@ -46,6 +46,7 @@ def test_random_bytes_give_the_documented_error(raw: bytes) -> None:
         restored(raw)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_cut_or_changed_bytes_give_the_documented_error_or_a_state(data: st.DataObject) -> None:
     raw = bytearray(written())
@@ -88,11 +89,12 @@ BAD_BARS: list[list[Any]] = [
         (value(at=-1), "before 1970"),
         (value(unseen=[[[1, "2"]], None]), "no integer"),
         (value(unseen=[[[1, 2]] * 1000, None]), "1000 unseen spans"),
-        (value(s={"A": [1, None, None, [], [[], None], {}]}), "off its boundary"),
-        (value(s={"A": [0, None, "x" * 1000, [], [[], None], {}]}), "too long"),
-        (value(s={"A": [0, None, None, [BAR] * 5000, [[], None], {}]}), "5000 open minutes"),
-        (value(s={"A": [0, None, None, [], [[], None], {"2m": 0}]}), "2m"),
-        *((value(s={"A": [0, None, None, [bar], [[], None], {}]}), "candle state") for bar in BAD_BARS),
+        (value(at=1, s={"A": [60_000, None, [], [[], None], {}]}), "closed before its end"),
+        (value(s={"A": [1, None, [], [[], None], {}]}), "off its boundary"),
+        (value(s={"A": [0, "x" * 1000, [], [[], None], {}]}), "too long"),
+        (value(s={"A": [0, None, [BAR] * 5000, [[], None], {}]}), "5000 open minutes"),
+        (value(s={"A": [0, None, [], [[], None], {"2m": 0}]}), "2m"),
+        *((value(s={"A": [0, None, [bar], [[], None], {}]}), "candle state") for bar in BAD_BARS),
     ],
 )
 def test_bad_states_are_refused_and_change_nothing(raw: bytes, words: str) -> None:
