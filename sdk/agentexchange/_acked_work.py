@@ -121,6 +121,7 @@ class Work:
         self._member = member
         self._mask = mask
         self._task: asyncio.Task[None] | None = None
+        self._has_ended = False  # the handlers: the client is about to stop
         self.waiting: deque[Entry] = deque()
         self.handled: list[Entry] = []
         self.given_up: list[Entry] = []
@@ -150,7 +151,9 @@ class Work:
         Raises:
             Exception: what handlers cannot raise, such as a fault in the dispatcher.
         """
-        if self._task is None and self.waiting:
+        if self._has_ended:
+            await asyncio.sleep(timeout_s)
+        elif self._task is None and self.waiting:
             self._task = asyncio.get_running_loop().create_task(self._run(), name=f"agentexchange:work:{self._scope}")
         if self._task is not None:
             await asyncio.wait((self._task,), timeout=timeout_s)
@@ -201,7 +204,7 @@ class Work:
         try:
             await self._call(envelope.topic, envelope.data, envelope, entry.source, self._scope)
         except HandlersEnded:
-            self._may_begin = _never
+            self._may_begin, self._has_ended = _never, True
         except Exception as exc:  # noqa: BLE001 - whatever a handler raises is its event's failure
             self._on_failure(entry, exc)
         else:

@@ -9,7 +9,7 @@ import pytest
 
 from agentexchange import AgentExchangeWS
 from agentexchange._acked_places import places_of
-from agentexchange_schemas import Layout, Topic
+from agentexchange_schemas import Layout, LayoutError, Topic
 
 REDIS = "redis://localhost:1"
 
@@ -50,3 +50,19 @@ def test_each_topic_has_its_log() -> None:
     assert places[layout.log("m0")].wants("ticker:ETHUSDT")
     assert not places[layout.log("m0")].wants("candles:BTCUSDT:1m")
     assert not places[layout.candle_log(market)].wants("candles:BTCUSDT:5m")
+
+
+def test_every_name_of_a_group_or_position_is_in_its_scopes_slot() -> None:
+    layout = Layout("ax")
+    names = (
+        layout.group("m0", "g"),
+        layout.marks("m0", "g"),
+        layout.retry(layout.candle_log("m0"), "g"),
+        layout.dead("m0", "g"),
+        layout.position("m0", "g"),
+        layout.position_holder("m0", "g"),
+    )
+    assert len(set(names)) == len(names)
+    assert all(name.startswith("ax:{m0}:") for name in names)
+    with pytest.raises(LayoutError):
+        layout.dead("m0", "g:x")
