@@ -285,6 +285,9 @@ class SharedSession:
         if not new:
             return
         self._cursors |= new
+        for flow in (flow for scope in new for flow in self._inbox.flows(scope)):
+            if flow.is_cut and flow.is_event and log_of(flow).is_candles is False:
+                flow.fall_behind()  # it came over a channel before the connection was lost
         # Tickers that change from channel to log: what was published before the ends were read comes first.
         await self._pubsub.barrier()
 
