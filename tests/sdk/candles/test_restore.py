@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from .test_builder import MINUTE, NOON, closed, started, tick, us
 
 
@@ -16,16 +18,23 @@ def lived(*minutes: int) -> tuple[list[dict[str, Any]], bytes]:
     return closed(builder, now), builder.state(us(now))
 
 
-def test_a_minute_that_is_missing_or_was_not_complete_is_said_by_the_longer_candle() -> None:
-    log, _ = lived(0, 1, 2)
-    at = NOON + 3 * MINUTE + 2_000  # nothing was missed since the last one
-    whole = [fields | {"complete": True} for fields in log]
-    for history in (whole[:1] + whole[2:], [whole[0], log[1] | {"complete": False}, whole[2]]):
-        builder = started("1m", "5m", at=at)
-        builder.restore(history, None, us(at))
-        forming = builder.forming("A", "5m")
-        assert forming is not None
-        assert forming["complete"] is False
+@pytest.mark.parametrize("fault", ["", "missing", "not complete"])
+def test_a_minute_that_is_missing_or_was_not_complete_is_said_by_the_longer_candle(fault: str) -> None:
+    builder = started("1m", at=NOON - 2 * MINUTE)
+    for minute in range(3):
+        tick(builder, NOON + minute * MINUTE, str(minute + 1))
+    log = [fields for fields in closed(builder, NOON + 3 * MINUTE + 2_000) if fields["trades"]]
+    builder.want("A", "5m", us(NOON + 3 * MINUTE + 2_000))
+    if fault == "missing":
+        del log[1]
+    elif fault:
+        log[1] |= {"complete": False}
+    builder.restore(log, None, us(NOON + 3 * MINUTE + 2_000))
+    tick(builder, NOON + 3 * MINUTE + 3_000, "9")
+    closed(builder, NOON + 4 * MINUTE + 2_000)
+    builder.restore(log, None, us(NOON + 4 * MINUTE + 2_000))
+    five = closed(builder, NOON + 6 * MINUTE)[-1]
+    assert (five["interval"], five["open"], five["high"], five["complete"]) == ("5m", "1", "9", not fault)
 
 
 def test_minutes_that_are_in_no_log_are_told_as_not_seen() -> None:
@@ -41,11 +50,14 @@ def test_minutes_that_are_in_no_log_are_told_as_not_seen() -> None:
 
 def test_ticks_that_came_before_the_restore_are_kept_in_their_place() -> None:
     log, state = lived(0, 1, 2, 3)
-    builder = started("1m", at=NOON + 3 * MINUTE + 31_000)
+    builder = started("1m", "5m", at=NOON + 3 * MINUTE + 31_000)
     tick(builder, NOON + 2 * MINUTE + 59_000, "70")  # of a minute that is closed already
     tick(builder, NOON + 3 * MINUTE + 31_000, "9")
     builder.restore(log, state, us(NOON + 3 * MINUTE + 32_000))
     tick(builder, NOON + 3 * MINUTE + 30_500, "8")  # earlier than the last one
+    forming = builder.forming("A", "5m")
+    assert forming is not None
+    assert (forming["trades"], forming["high"]) == (6, "9")
     (fields,) = closed(builder, NOON + 4 * MINUTE + 2_000)
     assert [fields[name] for name in ("open", "high", "close", "trades")] == ["4", "9", "9", 3]
 
