@@ -50,7 +50,7 @@ def test_minutes_that_are_in_no_log_are_told_as_not_seen() -> None:
 
 def test_ticks_that_came_before_the_restore_are_kept_in_their_place() -> None:
     log, state = lived(0, 1, 2, 3)
-    builder = started("1m", "5m", at=NOON + 3 * MINUTE + 31_000)
+    builder = started("1m", "5m", at=NOON + 2 * MINUTE + 31_000)
     tick(builder, NOON + 2 * MINUTE + 59_000, "70")  # of a minute that is closed already
     tick(builder, NOON + 3 * MINUTE + 31_000, "9")
     builder.restore(log, state, us(NOON + 3 * MINUTE + 32_000))
