@@ -280,16 +280,22 @@ class SharedSession:
     async def _find_log_ends(self, scopes: Iterable[str]) -> None:
         """Where reading begins: after a lost connection at the last entry seen, else at the log's end."""
         ends = await self._commands.log_ends(self.layout, scopes)
-        self._missed = {scope: place_of(end) for scope, end in ends.items() if scope in self._cursors}
-        new = {scope: end for scope, end in ends.items() if scope not in self._cursors}
+        goes_on = {scope for scope in ends if scope in self._cursors and self._is_log_wanted(scope)}
+        self._missed = {scope: place_of(ends[scope]) for scope in goes_on}
+        new = {scope: end for scope, end in ends.items() if scope not in goes_on}
         if not new:
             return
         self._cursors |= new
         for flow in (flow for scope in new for flow in self._inbox.flows(scope)):
-            if flow.is_cut and flow.is_event and log_of(flow).is_candles is False:
-                flow.fall_behind()  # it came over a channel before the connection was lost
+            if flow.is_cut and not log_of(flow).is_candles:
+                flow.fall_behind()  # what lies between its last event and the log's end is not read with the log
         # Tickers that change from channel to log: what was published before the ends were read comes first.
         await self._pubsub.barrier()
+
+    def _is_log_wanted(self, scope: str) -> bool:
+        """Whether any ticker of it wants what was missed while the connection was away."""
+        flows = [flow for flow in self._inbox.flows(scope) if flow.is_event and not log_of(flow).is_candles]
+        return not flows or any(self._inbox.recovers(flow) for flow in flows)
 
     async def _run_reader(self) -> None:
         """Start or stop reading the logs."""

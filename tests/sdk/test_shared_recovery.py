@@ -219,6 +219,23 @@ async def test_handlers_that_want_only_the_newest_skip_recovery(
         assert client.transport.stats()["recoveries"] == 0
 
 
+async def test_a_wildcard_handler_that_wants_only_the_newest_skips_the_log(
+    writer: LayoutWriter, redis_server: RedisServer
+) -> None:
+    client = SharedClient(redis_server.url, "ticker:all", sleep=no_wait)
+    client.got.newest_only = {BTC, ETH}
+    async with client.running() as got:
+        writer.bulk([BTC, ETH], 4)
+        await got.until(lambda got: len(got.events) == 4)
+        cut(writer)
+        writer.bulk([BTC, ETH], 100)
+        await got.until(lambda got: len(got.events) == 6)
+        writer.bulk([BTC, ETH], 2)
+        await got.until(lambda got: len(got.events) == 8)
+        assert seqs(got, BTC) == seqs(got, ETH) == [1, 2, 52, 53]
+        assert sorted(gaps(got)) == [(BTC, Cause.REDIS_LOST, 3, 51, 49), (ETH, Cause.REDIS_LOST, 3, 51, 49)]
+
+
 async def test_live_events_during_a_recovery_come_after_it_and_once(
     writer: LayoutWriter, redis_server: RedisServer
 ) -> None:
