@@ -197,14 +197,12 @@ class Inbox:
     def on_entries(self, scope: str, entries: list[Any], source: str = "live") -> None:
         """A batch of a scope's log entries. Hot path."""
         wanted = self.log_fed.get(scope)
-        if wanted is not None:
-            self._on_raws(scope, (raw for _, _, raw in pick(entries, wanted)), source)
-        else:
-            self._on_raws(scope, map(_raw_of, entries), source)
+        raws = _raws_of(entries) if wanted is None else [raw for _, _, raw in pick(entries, wanted)]
+        self._on_raws(scope, raws, source)
         if self._blocked:
             self._stop_blocked()
 
-    def _on_raws(self, scope: str, raws: Iterable[Any], source: str) -> None:
+    def _on_raws(self, scope: str, raws: list[Any], source: str) -> None:
         flows, event, count = self._flows.setdefault(scope, {}), self._event, 0
         for raw in raws:
             try:
@@ -389,6 +387,14 @@ class Inbox:
         self.counts["notices"] += 1
         self.teller.watch(flow.scope).notice(status)
         self.teller.tell(status)
+
+
+def _raws_of(entries: list[Any]) -> list[Any]:
+    """Each entry's one value; None in the place of what is no such entry."""
+    try:
+        return [entry[1][1] for entry in entries]
+    except (TypeError, LookupError):
+        return [_raw_of(entry) for entry in entries]
 
 
 def _raw_of(entry: Any) -> Any:

@@ -284,6 +284,28 @@ async def test_a_blocked_topic_stops_and_goes_on_from_the_log(account: LayoutWri
         assert gaps(got) == []
 
 
+@pytest.mark.parametrize("topics", [(BTC, "orders"), ("ticker:all", "orders")], ids=["channel", "log"])
+async def test_takeovers_while_redis_was_away_are_read_across(
+    writer: LayoutWriter, account: LayoutWriter, redis_server: RedisServer, topics: tuple[str, ...]
+) -> None:
+    async with SharedClient(redis_server.url, *topics, recover_count=20, sleep=no_wait).running() as got:
+        writer.event(BTC, {"n": 1})
+        account.event("orders", {"n": 1})
+        await got.until(lambda got: len(got.events) == 2)
+        cut(writer)
+        for epoch in (4, 5, 9):
+            for by, topic in ((writer, BTC), (account, "orders")):
+                by.epoch = epoch
+                by.bulk([topic], 50)
+                by.heartbeat()
+        await got.until(lambda got: has(BTC, 151)(got) and has("orders", 151)(got))
+        for by, topic in ((writer, BTC), (account, "orders")):
+            by.event(topic, {"n": 152})
+            await got.until(has(topic, 152))
+        assert seqs(got, BTC) == seqs(got, "orders") == list(range(1, 153))
+        assert gaps(got) == []
+
+
 async def test_a_log_that_was_rolled_back_is_told_and_read_on(writer: LayoutWriter, redis_server: RedisServer) -> None:
     """Redis came back without its last moments, the lease still held: same log, same epoch, seqs used again."""
     async with SharedClient(redis_server.url, BTC, sleep=no_wait).running() as got:
