@@ -41,7 +41,7 @@ class SharedOptions:
         log_gather_s: pause after a read that came back less than full, so that events gather: a read costs as much CPU
             as twenty events.
         recover_limit: entries of a log that are read again for missed ticks; what lies beyond is a gap.
-        recover_count: entries of one read of a recovery.
+        recover_count: entries of one read of a recovery at most; over a slow link it takes fewer.
         recover_spread_s: after a lost connection ticks are read again after a random wait of up to so long, and up to a
             tenth of the time that was missed: a restarted Redis is not read by every client at once.
         check_every_s: topics without an event for so long are compared with the server, if the log went on.
@@ -53,8 +53,8 @@ class SharedOptions:
     """
 
     stream: StreamOptions = _STREAM
-    silent_after_s: float = 3.5
-    replace_after_s: float = 9.0
+    silent_after_s: float = 3.0
+    replace_after_s: float = 7.0
     watch_every_s: float = 0.5
     healthy_after_s: float = 30.0
     log_count: int = 500

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LogName", "Scan", "Tools", "log_of"]
 
+_FIRST_COUNT: Final = 50  # entries of a pass's first page: nothing is known of the link yet
 _HAS_LATEST: Final = ("ticker:", "candles:", "portfolio")
 
 
@@ -126,7 +127,7 @@ class Scan:
     async def _read(self, flows: list[Flow]) -> None:
         """Page by page to the log's end."""
         active = {key_of(flow.topic): flow for flow in self._wanting(flows)}
-        after, scanned = self._start(active.values()), 0
+        after, scanned, count = self._start(active.values()), 0, min(_FIRST_COUNT, self._options.recover_count)
         while active:
             if scanned >= self._options.recover_limit and (ticks := [f for f in active.values() if _is_bounded(f)]):
                 await self._skip(ticks, Cause.BEYOND_LIMIT)
@@ -134,14 +135,23 @@ class Scan:
                 continue
             for flow in active.values():
                 flow.hold_anew()
-            entries = await self._commands.page(self._log, after, self._options.recover_count)
+            asked_at = self._options.clock()
+            entries = await self._commands.page(self._log, after, count)
+            took_s = self._options.clock() - asked_at
             await self._take(entries, active)
-            if len(entries) < self._options.recover_count:
+            if len(entries) < count:
                 await self._end(active.values())
                 return
             active = {key: flow for key, flow in active.items() if flow.is_behind and flow.held is not None}
-            after, scanned = entries[-1][0], scanned + len(entries)
+            after, scanned, count = entries[-1][0], scanned + len(entries), self._next_count(count, took_s)
             await self._options.sleep(0)  # the handlers' turn
+
+    def _next_count(self, count: int, took_s: float) -> int:
+        """A page must come well before a reply counts as overdue, over a slow link too; and the rest wait behind it."""
+        timeout_s = self._options.stream.reply_timeout_s
+        if took_s > timeout_s / 5:
+            return max(1, count // 2)
+        return min(2 * count, self._options.recover_count) if took_s < timeout_s / 20 else count
 
     def _wanting(self, flows: Iterable[Flow]) -> list[Flow]:
         """Those that are neither blocked nor forgotten."""

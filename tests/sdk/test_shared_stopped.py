@@ -142,3 +142,20 @@ async def test_a_link_that_is_half_open_is_replaced_and_nothing_lost(
             await got.until(lambda got: len(got.events) == 4)
             assert [event.seq for event in got.events] == [1, 2, 3, 4]
             assert all(status.topic is None for status in got.statuses)
+
+
+async def test_a_slow_link_recovers_in_smaller_pages(writer: LayoutWriter, redis_server: RedisServer) -> None:
+    """A full page takes longer than a reply may take: without smaller ones it would reconnect for ever."""
+    stream = StreamOptions(reply_timeout_s=0.4)
+    topic = TOPICS[0]
+    async with Proxy(redis_server.port, name="link") as link:
+        client = SharedClient(f"redis://127.0.0.1:{link.port}", topic, stream=stream)
+        async with client.running() as got:
+            writer.event(topic, {"price": "1"})
+            await got.until(lambda got: len(got.events) == 1)
+            link.throttle(100_000, "from")
+            writer.bulk(["ticker:OTHER", topic], 1200, pad="x" * 100)  # 200 bytes each: a full page takes a second
+            writer.event(topic, {"price": "602"})
+            await got.until(lambda got: len(got.events) == 602)
+            assert [event.seq for event in got.events] == list(range(1, 603))
+            assert client.transport.stats()["reconnects"] == 0
