@@ -7,6 +7,7 @@ client reads) and plays that many frames, then prints ``done``. Ends at the end 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import struct
 import sys
@@ -15,6 +16,7 @@ from itertools import cycle, islice
 from typing import TYPE_CHECKING
 
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
 
 from ._frames import frames, stamped
 
@@ -41,6 +43,10 @@ class Blaster:
 
     async def handle(self, connection: ServerConnection) -> None:
         """Answer subscriptions for as long as the client stays."""
+        with contextlib.suppress(ConnectionClosed):
+            await self._acknowledge(connection)
+
+    async def _acknowledge(self, connection: ServerConnection) -> None:
         async for text in connection:
             request = json.loads(text)
             if request.get("action") == "subscribe":
