@@ -53,7 +53,7 @@ def account_scope(api_key: str) -> str:
     return f"a-{hashlib.sha256(api_key.encode()).hexdigest()[:32]}"
 
 
-def checked_name(name: str, field: str) -> str:
+def checked_name(name: object, field: str) -> str:
     """The name of a group, a member or a position, which becomes part of Redis keys.
 
     Raises:

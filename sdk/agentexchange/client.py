@@ -75,6 +75,8 @@ class AgentExchangeWS:
         compression: whether to offer compression to the platform, which slows it down.
         ssl_context: for ``wss://``; by default certificates are verified against the system's.
         max_queue: events that may wait for one handler before tickers and portfolios are conflated to the newest.
+        recover_limit: entries of the log that are read at most to hand out missed ticks, on a Redis URL; beyond it a gap
+            is told and the newest value follows. Orders and closed candles are always read again whole.
         group: name of a group of workers on a Redis URL: each event goes to one of them, and is acknowledged when its
             handler has returned. All members must have the same handlers' topics.
         resume: name of a position kept in Redis, on a Redis URL: this program goes on where it stopped. One holder at a
@@ -102,6 +104,7 @@ class AgentExchangeWS:
         compression: bool = False,
         ssl_context: ssl.SSLContext | None = None,
         max_queue: int = DEFAULT_MAX_QUEUE,
+        recover_limit: int = 100_000,
         group: str | None = None,
         resume: str | None = None,
         start: str | datetime = "now",
@@ -111,7 +114,10 @@ class AgentExchangeWS:
     ) -> None:
         self._api_key = api_key_secret(api_key)
         self._url = parse_base_url(base_url)
-        _check_positive(open_timeout=open_timeout, stale_after=stale_after, max_queue=max_queue)
+        _check_positive(
+            open_timeout=open_timeout, stale_after=stale_after, max_queue=max_queue, recover_limit=recover_limit
+        )
+        self._recover_limit = recover_limit
         self._options = FeedOptions(
             open_timeout_s=open_timeout,
             stale_after_s=stale_after,
@@ -366,7 +372,7 @@ class AgentExchangeWS:
     def _maker(self, url: UpstreamUrl | RedisUrl) -> Callable[[], Transport]:
         """How to build the transport of one run."""
         if isinstance(url, RedisUrl):
-            shared: Callable[..., Transport] = self._acked or redis_backed("_shared", "SharedTransport")
+            shared: Callable[..., Transport] = self._acked or self._shared()
             return lambda: shared(url, self._api_key, dispatcher=self._dispatcher, topics=tuple(self._topics))
         return lambda: DirectTransport(
             url,
@@ -376,6 +382,10 @@ class AgentExchangeWS:
             auth=self._judge,
             options=self._options,
         )
+
+    def _shared(self) -> Callable[..., Transport]:
+        options = redis_backed("_shared_options", "SharedOptions")(recover_limit=self._recover_limit)
+        return partial(redis_backed("_shared", "SharedTransport"), options=options)
 
 
 def _topic(topic: str | Topic) -> Topic:
