@@ -75,8 +75,8 @@ class AgentExchangeWS:
         compression: whether to offer compression to the platform, which slows it down.
         ssl_context: for ``wss://``; by default certificates are verified against the system's.
         max_queue: events that may wait for one handler before tickers and portfolios are conflated to the newest.
-        recover_limit: entries of the log that are read at most to hand out missed ticks, on a Redis URL; beyond it a gap
-            is told and the newest value follows. Orders and closed candles are always read again whole.
+        recover_limit: entries of the log that are read at most to hand out missed ticks, on a Redis URL; beyond it a
+            gap is told and the newest value follows. Orders and closed candles are always read again whole.
         group: name of a group of workers on a Redis URL: each event goes to one of them, and is acknowledged when its
             handler has returned. All members must have the same handlers' topics.
         resume: name of a position kept in Redis, on a Redis URL: this program goes on where it stopped. One holder at a
