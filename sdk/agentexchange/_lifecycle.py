@@ -44,7 +44,7 @@ class Lifecycle:
         self._make_transport = make_transport
         self._lock = threading.RLock()
         self._phase = Phase.NEW
-        self._is_draining = False
+        self._drain_s: float | None = None
         self._changes: deque[Callable[[], None]] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._done: concurrent.futures.Future[None] = concurrent.futures.Future()
@@ -116,7 +116,7 @@ class Lifecycle:
             self._loop = asyncio.get_running_loop()
             self._done = concurrent.futures.Future()
             self._phase = Phase.RUNNING
-            self._is_draining = False
+            self._drain_s = None
             return self.transport
 
     def _end(self) -> None:
@@ -136,11 +136,11 @@ class Lifecycle:
     def _stop_on_loop(self, drain_s: float | None) -> None:
         if self.transport is None:
             return
+        self._drain_s = drain_s
         self.transport.stop()
         if drain_s is None:
             self._dispatcher.finish(deliver=False)
         else:
-            self._is_draining = True
             self._dispatcher.finish(deliver=True, timeout_s=drain_s)
 
     async def _drive(self, transport: Transport) -> None:
@@ -149,7 +149,10 @@ class Lifecycle:
         tasks = (moving, delivering)
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            if moving.done() and not self._is_draining:
+            if moving.done() and self._drain_s is not None:
+                # once more: a stop before the dispatcher's first step found nothing to finish
+                self._dispatcher.finish(deliver=True, timeout_s=self._drain_s)
+            elif moving.done():
                 # a terminal error is told to the status handlers too: let them hear it
                 self._dispatcher.finish(deliver=moving.exception() is not None)
             transport.stop()

@@ -472,3 +472,15 @@ print("ended")
             [sys.executable, "-c", program, sandbox.url], capture_output=True, text=True, timeout=30, check=False
         )
     assert (done.returncode, done.stdout, done.stderr) == (0, "ended\n", "")
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_a_block_that_is_left_at_any_step_of_the_start_ends(sandbox: SandboxExchange, turns: int) -> None:
+    """Draining before the dispatcher's first step found nothing to finish: the dispatcher ran for ever."""
+    ws = client(sandbox)
+    ws.on_ticker("BTCUSDT")(Box().put)
+    async with asyncio.timeout(10):
+        async with ws:
+            for _ in range(turns):
+                await asyncio.sleep(0)
+    assert "ended" in repr(ws)
