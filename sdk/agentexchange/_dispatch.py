@@ -93,6 +93,7 @@ class Dispatcher:
         self._state = FeedState.LIVE
         self._told: dict[str | None, FeedStatus] = {}
         self._tasks: dict[asyncio.Task[None], Runner] = {}
+        self._callers: set[asyncio.Task[Any] | None] = set()
         self._finished: asyncio.Event | None = None
         self._patience_s = _GRACE_S
         self._fault: BaseException | None = None
@@ -159,11 +160,16 @@ class Dispatcher:
             HandlersEnded: `run` has ended, or never began; not every handler had the event.
         """
         failed: HandlerFailed | None = None
-        for runner in self._routes.get(topic) or self._route(topic):
-            try:
-                await runner.call(topic, _copy(fields), envelope, source, scope)
-            except HandlerFailed as exc:
-                failed = failed or exc
+        task = asyncio.current_task()
+        self._callers.add(task)
+        try:
+            for runner in self._routes.get(topic) or self._route(topic):
+                try:
+                    await runner.call(topic, _copy(fields), envelope, source, scope)
+                except HandlerFailed as exc:
+                    failed = failed or exc
+        finally:
+            self._callers.discard(task)
         if failed is not None:
             raise failed
 
@@ -176,8 +182,8 @@ class Dispatcher:
             runner.put_item((status.topic or STATUS_TOPIC, status, None))
 
     def owns(self, task: asyncio.Task[Any] | None) -> bool:
-        """Whether ``task`` runs one of the handlers."""
-        return task in self._tasks
+        """Whether ``task`` runs one of the handlers: its own, or one that waits in `call`."""
+        return task in self._tasks or task in self._callers
 
     def stats(self) -> list[HandlerStats]:
         """Each handler's counters, in the order of registration, status handlers last."""

@@ -216,3 +216,25 @@ async def test_draining_waits_for_the_handler_under_way_and_gives_back_the_rest(
         await task
         await other.until(lambda other: other.ids == ["2"])
         assert got == ["1"]
+
+
+@pytest.mark.parametrize("option", ["group", "resume"])
+async def test_a_handler_may_end_the_client_and_its_event_is_acknowledged(
+    account: LayoutWriter, redis_server: RedisServer, option: str
+) -> None:
+    """The handler waited for the end, the end for the handler, until it was cancelled: its event came again."""
+    options: dict[str, Any] = {option: "executors"}
+    ws = AgentExchangeWS(KEY, redis_server.url, start="earliest", **options)
+    got: list[str] = []
+
+    @ws.on_order_update()
+    async def on_order(data: dict[str, Any]) -> None:
+        await ws.disconnect()
+        got.append(data["order_id"])
+
+    order(account, 1)
+    async with asyncio.timeout(10):
+        await ws.connect()
+    assert got == ["1"]
+    assert ws.stats().handlers[0].errors == 0
+    assert ws.stats().transport["handled"] == 1
