@@ -24,6 +24,7 @@ MAX_BYTES: Final = 32 * 1024 * 1024
 LAG_SWEEPS: Final = 5
 """Sweeps that an event may wait before its conflating queue gives only the newest of each topic."""
 
+_MIN_CONFLATED: Final = 2  # the newest waits beside what it replaces: with room for one, that is lost, not conflated
 _HARD_FACTOR: Final = 10  # how many times the bound may wait where nothing keeps the rest
 _HARD_BYTES: Final = 2 * MAX_BYTES
 _EVENT_BYTES: Final = 500  # a dict, a tuple, an envelope
@@ -62,6 +63,8 @@ class HandlerQueue:
     def __init__(
         self, policy: Policy, bound: int, *, on_loss: Callable[[Loss, bool], None], on_full: Callable[[], None]
     ) -> None:
+        if policy is Policy.CONFLATE:
+            bound = max(bound, _MIN_CONFLATED)
         self.items: deque[Item] = deque()
         self.limit = bound
         self.conflated = 0
@@ -128,6 +131,11 @@ class HandlerQueue:
         if self._loss is not None:
             loss, self._loss = self._loss, None
             self._on_loss(loss, True)
+
+    @property
+    def has_lost(self) -> bool:
+        """Whether a loss began and its end was not told."""
+        return self._loss is not None
 
     @property
     def is_half_empty(self) -> bool:

@@ -113,7 +113,12 @@ class Runner:
         self._wake()
 
     def sweep(self) -> None:
-        """To be called at regular times, on the loop's thread: tells a lagging handler from a short stall."""
+        """To be called at regular times, on the loop's thread: tells a lagging handler from a short stall.
+
+        And tells that a loss has ended, as the next event may be long in coming.
+        """
+        if self._idle and self.queue.has_lost and not self._items:
+            self.queue.caught_up()
         if self.queue.policy is Policy.CONFLATE:
             self.queue.sweep(self.delivered)
 

@@ -490,3 +490,42 @@ async def test_a_call_without_running_handlers_is_told() -> None:
         with pytest.raises(HandlersEnded):
             await call
     gate.let(2)
+
+
+async def test_room_for_one_price_is_enough_to_lose_none_but_replaced_ones() -> None:
+    """With room for one, the price that was replaced was counted and told as lost."""
+    dispatcher, gate, told = Dispatcher(), Gate(), Gate()
+    told.let(10)
+    add(dispatcher, gate.on_loop, BTC, max_queue=1)
+    add(dispatcher, told.on_loop, None)
+    async with running(dispatcher):
+        dispatcher.event(BTC, tick(0))
+        await gate.until(1)
+        for price in range(1, 10):
+            dispatcher.event(BTC, tick(price))
+        gate.let(10)
+        await eventually(lambda: bool(gate.seen) and gate.prices[-1] == "9")
+    assert dispatcher.stats()[0].dropped == 0
+    assert dispatcher.stats()[0].conflated > 0
+    assert told.seen == []
+
+
+@pytest.mark.parametrize("kind", ["sync", "on_loop"])
+async def test_the_end_of_a_loss_is_told_though_no_further_event_comes(kind: str) -> None:
+    timeline, gate, told = Timeline(), Gate(), Gate()
+    dispatcher = Dispatcher(sleep=timeline.sleep)
+    told.let(10)
+    add(dispatcher, getattr(gate, kind), ORDERS, policy="drop_oldest", max_queue=2)
+    add(dispatcher, told.on_loop, None)
+    async with running(dispatcher):
+        dispatcher.event(ORDERS, order(0))
+        await gate.until(1)
+        for number in range(1, 6):
+            dispatcher.event(ORDERS, order(number))
+        gate.let(10)
+        await gate.until(3)
+        await told.until(1)
+        while len(told.seen) < 2:
+            await sweep(timeline, 1)
+    began, ended = told.seen
+    assert (began.until, ended.count) == (None, 3)
