@@ -48,7 +48,7 @@ class AuthJudge:
         self._first_at = 0.0
 
     def worked(self) -> None:
-        """A session got an answer: the key is good."""
+        """A session got an ack, event or heartbeat: the key is good."""
         self._worked = True
         self._refusals = 0
 

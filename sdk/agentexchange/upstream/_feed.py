@@ -8,6 +8,8 @@ import traceback
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import quote
 
+from websockets.exceptions import InvalidProxy
+
 from agentexchange._backoff import backoff
 from agentexchange._tasks import end
 from agentexchange.errors import AuthenticationError, ConnectionError  # noqa: A004 - the documented name
@@ -242,7 +244,9 @@ class UpstreamFeed:
             self._session.ask()
 
     def _harmless(self, fault: Exception) -> Exception | None:
-        """The fault as a cause, unless it or what it comes from would print the key."""
+        """The fault as a cause, unless it or what it comes from would print the key, or a proxy's password."""
+        if isinstance(fault, InvalidProxy):
+            return None
         printed = "".join(traceback.format_exception(fault))
         key = self._api_key.get_secret_value()
         return None if key in printed or quote(key, safe="") in printed else fault

@@ -46,7 +46,7 @@ class SessionOwner(Protocol):
     """Who hears what a session finds out. Every method may be called more often than once."""
 
     def heard(self) -> None:
-        """An answer, event or heartbeat came: the key is good."""
+        """An ack, event or heartbeat came: the key is good. An error is no proof, it may be about the key."""
 
     def flowing(self) -> None:
         """An event or heartbeat came, or every request is answered: what should flow does, unless ticks are missed."""
@@ -181,6 +181,7 @@ class Session:
                 self._pong()
             case Ack():
                 self._last_tick_at = self._options.clock()
+                self._owner.heard()
                 self._settle(self._subscriptions.acknowledged(message))
             case Refusal():
                 self._refuse(message)
@@ -203,7 +204,6 @@ class Session:
         self._settle(answer)
 
     def _settle(self, answer: Answer | None) -> None:
-        self._owner.heard()
         if answer is not None:
             self._owner.answered(answer)
         self._twins.keep(self._subscriptions.doubled)

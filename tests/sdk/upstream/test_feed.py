@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import traceback
 from typing import TYPE_CHECKING
 
 import pytest
@@ -245,6 +246,28 @@ async def test_a_close_code_that_means_the_key(sandbox: SandboxExchange, code: i
     with pytest.raises(AuthenticationError) as caught:
         await make_feed(sandbox.url, Sink(), BTC).run()
     assert caught.value.code == code
+
+
+async def test_an_error_frame_is_no_proof_of_the_key() -> None:
+    """It was taken for one, so that a platform which explains itself before it closes was asked for ever."""
+
+    async def explain(connection: ServerConnection) -> None:
+        await connection.send('{"type":"error","code":"UNAUTHORIZED","message":"no such key"}')
+        await connection.close(4401)
+
+    async with serve(explain, "127.0.0.1", 0) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        with pytest.raises(AuthenticationError) as caught:
+            await asyncio.wait_for(make_feed(f"ws://127.0.0.1:{port}", Sink(), BTC).run(), 10)
+    assert caught.value.code == 4401
+
+
+async def test_a_proxys_password_is_in_no_cause(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "ws_proxy"):
+        monkeypatch.setenv(name, "ftp://user:s3cret@proxy.invalid:1")
+    with pytest.raises(ConnectionError, match="proxy") as caught:
+        await make_feed("ws://platform.invalid:1", Sink(), BTC).run()
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value))
 
 
 async def test_a_key_that_worked_is_confirmed_before_it_is_given_up(sandbox: SandboxExchange) -> None:
