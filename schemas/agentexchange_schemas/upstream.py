@@ -204,9 +204,12 @@ _ticker_topics: dict[str, tuple[str, str]] = {}
 
 def _symbol(symbol: Any) -> str:
     try:
-        return normalize_symbol(symbol)
+        name = normalize_symbol(symbol)
     except TopicError as exc:
         raise FrameError(str(exc), field="symbol", kind="bad_symbol") from None
+    if name == ALL.upper():
+        raise FrameError("symbol 'ALL' is the wildcard's name, not a pair's", field="symbol", kind="bad_symbol")
+    return name
 
 
 def _ticker_topic(raw_symbol: Any) -> tuple[str, str]:
