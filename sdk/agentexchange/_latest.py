@@ -108,6 +108,8 @@ class Questions:
 
     def tickers(self, symbols: Iterable[str], max_age: float | None) -> Question[Ticker]:
         """Prices of several pairs."""
+        if isinstance(symbols, str):  # each of its letters would be taken for a pair
+            raise ValueError(f"symbols must be a list, such as [{symbols[:40]!r}]")  # noqa: TRY004 - as for other names
         wanted = {symbol: (_one_pair(Topic.ticker(symbol)), None) for symbol in symbols}
         if len(wanted) > MAX_AT_ONCE:
             raise ValueError(f"{len(wanted)} symbols are more than {MAX_AT_ONCE} at once")

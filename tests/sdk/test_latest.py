@@ -168,6 +168,7 @@ async def test_an_unreadable_value_is_none(writer: LayoutWriter, ask: Any, raw: 
         ("ticker", ("",)),
         ("ticker", ("all",)),
         ("ticker", ("BTC USDT",)),
+        ("tickers", ("BTCUSDT",)),
         ("tickers", ([f"S{number}" for number in range(5001)],)),
         ("candle", ("BTCUSDT", "2m")),
     ],
