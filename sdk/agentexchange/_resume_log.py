@@ -170,8 +170,8 @@ class ResumeLog:
         decoded = [(entry[0], entry[1][1], self._decoded(entry)) for entry in entries]
         epoch = max((envelope.epoch for *_, envelope in decoded if envelope is not None), default=0)
         if epoch > self._epoch:  # another writer: perhaps of another log
+            generation = self._generation  # before asking: a look at the scope may find out meanwhile
             name = await stream.command("HGET", self._hold.layout.seq(self._place.scope), LOG_ID_FIELD)
-            generation = self._generation
             if name is not None:
                 self.learn(name)
             if generation != self._generation:
