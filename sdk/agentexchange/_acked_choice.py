@@ -39,6 +39,8 @@ def acked_transport(
         return None
     if group is not None and resume is not None:
         raise ValueError("group= and resume= exclude each other: a group keeps its own position")
+    if resume is not None and consumer is not None:
+        raise ValueError("consumer= names a member of a group=: a position has one holder")
     if not isinstance(url, RedisUrl):
         name = "group" if group is not None else "resume"
         raise ValueError(f"{name}= needs a base_url that begins with redis://, rediss:// or unix://")  # noqa: TRY004

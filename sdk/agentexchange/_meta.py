@@ -29,7 +29,9 @@ class EventMeta:
         upstream_time: when the platform says it happened (UTC), None where it does not say.
         received_time: when this client (direct) or the bridge (shared) received it (UTC).
         log_id: its entry in the scope's log.
-        source: ``live``, or ``latest`` for the value a new handler is given first.
+        source: ``live``; on a shared feed also ``latest`` for the value a new handler is given first, ``recovered`` for
+            what was missed and read from the log, ``redelivered`` (in a group, or with ``resume``) for what a handler
+            may have seen before.
     """
 
     topic: str

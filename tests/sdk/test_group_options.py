@@ -31,6 +31,7 @@ REDIS = "redis://localhost:1"
         (REDIS, {"resume": "r", "start": datetime(2026, 1, 1)}, "with a timezone"),  # noqa: DTZ001 - that is the point
         (REDIS, {"start": "earliest"}, "give one of these too"),
         (REDIS, {"consumer": "c"}, "give one of these too"),
+        (REDIS, {"resume": "r", "consumer": "c"}, "a position has one holder"),
     ],
 )
 def test_bad_options_are_refused_in_words(url: str, options: dict[str, Any], message: str) -> None:
