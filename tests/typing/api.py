@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from datetime import UTC, datetime
 from typing import Any, assert_type
 
 from agentexchange import (
@@ -10,6 +11,7 @@ from agentexchange import (
     AgentExchangeWS,
     AuthenticationError,
     Candle,
+    ClientStats,
     ConnectionError,  # noqa: A004 - the documented name
     EventMeta,
     FeedState,
@@ -31,6 +33,18 @@ AgentExchangeWS(
     compression=True,
     ssl_context=ssl.create_default_context(),
 )
+AgentExchangeWS("ak_live_...", "redis://localhost", recover_limit=1_000_000)
+AgentExchangeWS(
+    "ak_live_...",
+    "redis://localhost",
+    group="executors",
+    start="earliest",
+    claim_after=60,
+    max_attempts=3,
+    consumer="worker-1",
+)
+AgentExchangeWS("ak_live_...", "redis://localhost", resume="crew-7", start=datetime(2026, 1, 1, tzinfo=UTC))
+AgentExchangeWS("ak_live_...", group=None, resume=None)
 
 
 @ws.on_ticker("BTCUSDT")
@@ -44,6 +58,18 @@ def on_model(tick: Ticker) -> None:
     assert_type(tick.price, str)
 
 
+@ws.on_ticker("SOLUSDT", policy="wait", max_queue=50_000, recover="latest")
+@ws.on_portfolio(policy="drop_oldest", max_queue=None, recover="all")
+@ws.on_order_update(policy="conflate", max_queue=1, recover="latest")
+def on_any(data: dict[str, Any], meta: EventMeta) -> None:
+    assert_type(meta.source, str)
+
+
+ws.on_ticker("BTCUSDT", policy="newest")  # type: ignore[arg-type]
+ws.on_ticker("BTCUSDT", recover="none")  # type: ignore[arg-type]
+
+
+@ws.on_candles("BTCUSDT", "1h", policy="wait", max_queue=100, recover="all")
 @ws.on_candles("BTCUSDT", "1m", closed_only=False)
 async def on_candle(candle: Candle, meta: EventMeta) -> None:
     assert_type(meta.topic, str)
@@ -88,8 +114,14 @@ async def main() -> None:
         assert_type(error.status_code, int | None)
         assert_type(error.message, str)
     await ws.disconnect()
+    await ws.disconnect(drain=True, timeout=5)
     ws.stop()
-    assert_type(ws.stats().handlers, list[HandlerStats])
+    ws.stop(drain=True, timeout=0.5)
+    stats = ws.stats()
+    assert_type(stats, ClientStats)
+    assert_type(stats.handlers, list[HandlerStats])
+    assert_type(stats.transport, dict[str, int | float])
+    assert_type((stats.handlers[0].delivered, stats.handlers[0].slowest_s), tuple[int, float])
 
 
 def sync_main() -> None:
