@@ -40,6 +40,7 @@ __all__ = ["UpstreamFeed"]
 
 _log: Final = logging.getLogger("agentexchange.upstream")
 _MAX_JUNK_KINDS: Final = 64
+_MIN_KEY_PART: Final = 4  # characters at the end of a sample that are taken for the key's beginning
 _MAX_TICK_LIMIT_S: Final = 300.0
 _MAX_DOUBLINGS: Final = 16
 _T = TypeVar("_T")
@@ -259,4 +260,10 @@ class UpstreamFeed:
         return text.replace(self._api_key.get_secret_value(), "***")
 
     def _sample(self, error: FrameError) -> str:
-        return self._mask(repr(error.sample)[2:-1])
+        """The first bytes of a junk frame without the key, also where the sample ends in the middle of it."""
+        key = self._api_key.get_secret_value().encode()
+        sample = error.sample.replace(key, b"***")
+        ends = (length for length in range(len(key), _MIN_KEY_PART - 1, -1) if sample.endswith(key[:length]))
+        if cut := next(ends, 0):
+            sample = sample[:-cut] + b"***"
+        return repr(sample)[2:-1]

@@ -12,7 +12,7 @@ from websockets.asyncio.server import serve
 from agentexchange import AuthenticationError, ConnectionError  # noqa: A004 - the documented name
 from agentexchange.testing import DEMO_KEY, SandboxExchange
 from agentexchange.upstream import AuthPolicy
-from agentexchange_schemas import FeedState, Topic
+from agentexchange_schemas import FeedState, FrameError, Topic
 from tests.sdk._timeline import Timeline
 from tests.sdk.upstream._feeds import Sink, make_feed, running
 
@@ -557,3 +557,48 @@ async def test_no_logger_at_any_level_prints_the_key(
     ours = [record for record in caplog.records if not record.name.startswith("agentexchange.testing")]
     assert any(record.name.startswith("agentexchange.upstream") for record in ours)
     assert not any(key in record.getMessage() + str(record.exc_info) for record in ours)
+
+
+@pytest.mark.parametrize("cut", range(0, 36, 5))
+async def test_a_sample_that_ends_within_the_key_shows_none_of_it(cut: int, caplog: pytest.LogCaptureFixture) -> None:
+    key = "ak_live_" + "0123456789abcdef" * 2
+    feed = make_feed("ws://127.0.0.1:1", Sink(), BTC, key=key)
+    sample = b"junk, " + key.encode()[: len(key) - cut]
+    feed.junk(FrameError("no frame", field="frame", kind="not_json", raw=sample))
+    assert "junk, ***" in caplog.text
+    assert "ak_l" not in caplog.text
+
+
+async def test_a_renewed_session_delivers_nothing_that_it_has_read_already(sandbox: SandboxExchange) -> None:
+    """A whole burst lies in the library's queue and in the socket; the session that follows comes without a delay."""
+    sink, time = Sink(), Timeline()
+    feed = make_feed(sandbox.url, sink, BTC, "orders", time=time)
+    async with running(feed):
+        await sandbox.control.wait_for_subscriptions(BTC, "orders")
+        await sink.until_state(FeedState.LIVE)
+        for number in range(2000):
+            sandbox.control.push_order({"order_id": f"old {number}", "status": "pending"})
+        await sink.until(lambda: sink.events)
+        taken = len(sink.events)
+        assert taken < 2000, "most are to be on their way"
+        feed.renew("for a test")
+        assert sink.states == ["connecting", "live", "blind"]
+        assert not feed.has_settled(Topic.orders())
+        await sink.until_state(FeedState.LIVE, 2)
+        await sandbox.control.wait_for_subscriptions(BTC, "orders")
+        sandbox.control.push_order({"order_id": "new", "status": "pending"})
+        await sink.until(lambda: len(sink.events) > taken)
+    assert [fields["order_id"] for _, fields in sink.events[taken:]] == ["new"]
+    assert sink.statuses[2].message == "for a test"
+    assert (feed.stats.sessions, feed.stats.reconnects) == (2, 1)
+
+
+async def test_a_feed_without_a_session_has_none_to_renew(sandbox: SandboxExchange) -> None:
+    sink = Sink()
+    feed = make_feed(sandbox.url, sink, BTC)
+    feed.renew("too early")
+    async with running(feed):
+        await sink.until_state(FeedState.LIVE)
+    feed.renew("too late")
+    assert sink.states[:2] == ["connecting", "live"]
+    assert feed.stats.sessions == 1
