@@ -62,6 +62,7 @@ class Pipeline:
         self._on_status = on_status
         self._wall = wall
         self._unserved: set[str] = set()
+        self._unanswered: set[str] = set()
         self._routes: dict[str, tuple[ScopeWriter | None, Kind, Take]] = {}
         self._last: FeedStatus | None = None
         self._of_topics: dict[str, FeedStatus] = {}
@@ -103,9 +104,15 @@ class Pipeline:
     # For the worker
 
     def catch_up(self, scope: str) -> None:
-        """Tell a scope that was just acquired how the feed is; a live one is live for it from now on."""
+        """Tell a scope that was just acquired how the feed is; a live one is live for it from now on.
+
+        Until upstream has answered for its topics, nothing is taken for it: private events come unasked, and what was
+        sent before the answer may be older than the grant, and written already by the owner of that time.
+        """
         if self._last is None:
             return
+        self._unanswered.add(scope)
+        self._admit()
         self._tell(scope, self._from_now())
         for topic, status in self._of_topics.items():
             if scope in self._scopes_of(topic):
@@ -113,6 +120,7 @@ class Pipeline:
 
     def answered(self) -> None:
         """Upstream may serve more than before: the scopes of which that is true are live from now on."""
+        self._admit()
         for scope in [scope for scope in self._unserved if self._is_served(scope)]:
             self._unserved.discard(scope)
             self._tell(scope, self._from_now())
@@ -126,6 +134,8 @@ class Pipeline:
         was_connected = self._last is not None and self._last.state in (FeedState.LIVE, FeedState.STALE)
         self._last = None
         self._unserved.clear()
+        self._unanswered.clear()
+        self._routes.clear()
         self._of_topics.clear()
         self._stats.upstream_state = FeedState.CONNECTING
         if heard_us is not None and was_connected:
@@ -141,8 +151,15 @@ class Pipeline:
         self._stats.upstream_state = status.state
         self._log.info("upstream", state=status.state, cause=status.cause, message=status.message)
         self._unserved.clear()
+        self._admit()
         for scope in self._writers:
             self._tell(scope, status)
+
+    def _admit(self) -> None:
+        """Take events for the scopes that upstream has answered for; the routes know which they are."""
+        if self._unanswered:
+            self._unanswered = {scope for scope in self._unanswered if not self._is_served(scope)}
+            self._routes.clear()
 
     def _tell(self, scope: str, status: FeedStatus) -> None:
         if status.state is FeedState.STALE and scope == self._account:
@@ -176,7 +193,7 @@ class Pipeline:
         kind = Kind(kind_text)
         market = kind in (Kind.TICKER, Kind.CANDLES)
         scope = self._layout.market_scope(rest.partition(":")[0]) if market else self._account
-        writer = self._writers.get(scope) if scope else None
+        writer = self._writers.get(scope) if scope and scope not in self._unanswered else None
         if len(self._routes) >= MAX_ROUTES:
             self._routes.clear()
         self._routes[topic] = route = (writer, kind, _take_of(writer, kind))

@@ -21,6 +21,7 @@ from .lease import Lease
 from .meta import agree_on_layout
 from .outbox import Outbox, OutboxLimits, wall_us
 from .pipeline import Pipeline
+from .pulse import Pulse
 from .stats import WorkerStats
 from .writer import ScopeWriter, WriterOptions
 
@@ -79,6 +80,9 @@ class Worker:
         )
         self._feed: UpstreamFeed | None = None
         self._sessions_before = self._reconnects_before = 0
+        self._pulse = Pulse()
+        self._held: set[str] = set()
+        self._lost_on: dict[str, int] = {}
         self._needed = asyncio.Event()
         self._stop = asyncio.Event()
         self._left = asyncio.Event()
@@ -126,9 +130,11 @@ class Worker:
         async with asyncio.TaskGroup() as group:
             writers = [group.create_task(writer.run(), name=scope) for scope, writer in self._writers.items()]
             group.create_task(self._register(), name="register")
+            pulse = group.create_task(self._pulse.run(), name="pulse")
             await self._upstream()
             await self._drain(writers)
             self._left.set()
+            pulse.cancel()
 
     # Upstream
 
@@ -175,6 +181,10 @@ class Worker:
 
     def _owner_changed(self, scope: str, owned: bool) -> None:  # noqa: FBT001 - the writer's callback
         feed = self._feed
+        if owned:
+            self._renew_if_old(scope)
+        else:
+            self._let_go(scope)
         if not any(writer.is_owner for writer in self._writers.values()):
             self._needed.clear()
             if feed is not None:
@@ -186,6 +196,23 @@ class Worker:
                 (feed.subscribe if self._is_wanted(topic) else feed.unsubscribe)(topic)
         if owned:
             self._pipeline.catch_up(scope)
+
+    def _renew_if_old(self, scope: str) -> None:
+        """Replace a session that may still hold events from before the grant: others may have written them.
+
+        It may where it served the scope before, and where the loop stood still. One that is drained all the time holds
+        none, and replacing it would blind the other scopes.
+        """
+        self._note_sessions()
+        was_its_own = scope in self._held or self._lost_on.get(scope) == self.stats.sessions
+        self._held.add(scope)
+        if self._feed is not None and (was_its_own or self._pulse.stood_still_lately()):
+            self._feed.renew("a scope was granted while older events of it may lie unread")
+
+    def _let_go(self, scope: str) -> None:
+        self._note_sessions()
+        self._held.discard(scope)
+        self._lost_on[scope] = self.stats.sessions
 
     def _is_served(self, scope: str) -> bool:
         """Whether upstream sends this worker what the scope is of."""

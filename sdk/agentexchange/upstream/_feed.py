@@ -21,7 +21,7 @@ from ._options import FeedOptions
 from ._session import Session
 from ._stats import FeedStats
 from ._subscriptions import Subscriptions
-from ._verdict import Outcome, SessionFault, Verdict, verdict
+from ._verdict import Outcome, SessionFault, SessionRenewed, Verdict, verdict
 from ._voice import Voice
 
 if TYPE_CHECKING:
@@ -91,6 +91,8 @@ class UpstreamFeed:
             fault = await self._until_stopped(self._one_session())
             if fault is None:
                 return
+            if isinstance(fault, SessionRenewed):
+                continue
             if self._session is not None and self._session.is_proved:
                 delays = self._delays()
             delay = self._judged(fault, next(delays))
@@ -115,6 +117,21 @@ class UpstreamFeed:
     def silent_s(self) -> float | None:
         """How long ago the present session was last heard; None where there is none."""
         return None if self._session is None else self._options.clock() - self._session.last_heard_at
+
+    def renew(self, message: str) -> None:
+        """Replace the present session at once; no-op where there is none.
+
+        Nothing that it received is delivered after this call. That is told as blind, since the last that was heard.
+
+        Args:
+            message: why, for people.
+        """
+        session, self._session = self._session, None
+        if session is None:
+            return
+        session.give_up(SessionRenewed(message))
+        _log.warning("%s: the session is replaced: %s", self._url, message)
+        self._voice.blind(session.last_heard_at, cause=Cause.UPSTREAM_LOST, message=message)
 
     def stop(self) -> None:
         """Make `run` return: ends a backoff wait at once, and the session with a clean close that has a deadline."""

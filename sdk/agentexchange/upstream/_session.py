@@ -92,6 +92,8 @@ class Session:
         self._twins = Twins()
         self._outbox: list[str] = []
         self._to_send = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._given_up: SessionFault | None = None
         self._proof = False
         self._is_ticking = False
         self._opened_at = self._last_tick_at = self._asked_at = options.clock()
@@ -118,13 +120,24 @@ class Session:
         self.ask()
         if self._subscriptions.is_answered:
             self._owner.flowing()
-        tasks = [self._start(self._read()), self._start(self._send()), self._start(self._watch())]
+        self._tasks = tasks = [self._start(self._read()), self._start(self._send()), self._start(self._watch())]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            return next(fault for task in tasks if task.done() and (fault := _fault(task)))
+            return self._given_up or next(fault for task in tasks if task.done() and (fault := _fault(task)))
         finally:
             await end(tasks)
             await self._close()
+
+    def give_up(self, fault: SessionFault) -> None:
+        """End the session by ``fault``. From this call on it delivers nothing, not even what it has read already.
+
+        Called from a task that is not the session's.
+        """
+        self._given_up = fault
+        for task in self._tasks:
+            task.cancel()
+        # a clean close would wait behind the very frames that nobody wants
+        self._connection.transport.abort()
 
     def ask(self) -> None:
         """Send the requests that are due."""

@@ -17,7 +17,7 @@ from websockets.exceptions import (
     ProxyError,
 )
 
-__all__ = ["Outcome", "SessionFault", "Verdict", "verdict"]
+__all__ = ["Outcome", "SessionFault", "SessionRenewed", "Verdict", "verdict"]
 
 _AUTH_STATUSES: Final = frozenset({401, 403})
 _AUTH_CLOSE_CODES: Final = frozenset({1008, 4001, 4401})
@@ -38,6 +38,10 @@ class Outcome(Enum):
 
 class SessionFault(Exception):  # noqa: N818 - it is the reason a session was given up, not an error of the caller
     """The session itself decided to end; the message says why."""
+
+
+class SessionRenewed(SessionFault):
+    """Nothing is wrong with the session, but its owner wants another at once."""
 
 
 @dataclass(frozen=True, slots=True)
