@@ -1,10 +1,14 @@
-"""Groups and durable positions: at least once, and doubled only where a death or a long stop explains it. Pure."""
+"""Groups and durable positions: at least once, and doubled only where a death or a long stop explains it. Pure.
+
+Lenient where Redis was killed, or lost its newest writes, within five seconds after an event was handled: its
+acknowledgement may be among what was forgotten, and the event comes again, perhaps to another member (counted).
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from .check_consumer import Truth, longest_silence_s, where_of
+from .check_consumer import FORGET_US, FORGETFUL, Truth, longest_silence_s, where_of
 from .findings import Row
 from .history import us
 
@@ -29,14 +33,15 @@ def check_groups(history: History, truth: Truth, findings: Findings) -> None:
             ((call, member) for member in members for call in member.calls), key=lambda each: each[0].at_us
         )
         row = Row(f"group {name}", "*", calls=len(handled))
+        again: set[tuple[str, int | None]] = set()
         for topic in truth.topics_of(
             topic for member in members for topics in member.topics.values() for topic in topics
         ):
             of_topic = [(call, member) for call, member in handled if call.topic == topic and call.n is not None]
             _check_all_handled(f"group {name}", topic, [call for call, _ in of_topic], truth, row, findings)
-            _check_twice(f"group {name}", topic, of_topic, history, row, findings)
+            again |= _check_twice(f"group {name}", topic, of_topic, history, row, findings)
         for member in members:
-            _check_order_of_member(member, members, history, row, findings)
+            _check_order_of_member(member, members, history, row, findings, forgiven=again)
         row.silence_s = longest_silence_s([call for call, _ in handled], *truth.times_us)
         findings.rows.append(row)
 
@@ -99,19 +104,39 @@ def _check_twice(
     history: History,
     row: Row,
     findings: Findings,
-) -> None:
-    """A second handling is right only where the first member died, or was stopped for too long, in between."""
+) -> set[tuple[str, int | None]]:
+    """A second handling is right only where the first member died, or was stopped for too long, in between.
+
+    Returns the events that came again because Redis forgot an acknowledgement.
+    """
     first: dict[int | None, tuple[Call, Incarnation]] = {}
     wrong: list[str] = []
+    again: set[tuple[str, int | None]] = set()
     for call, member in calls:
         if call.n not in first:
             first[call.n] = (call, member)
             continue
-        row.doubled += 1
         before, owner = first[call.n]
+        if _was_forgotten(before.at_us, call.at_us, history):
+            row.forgotten += 1
+            again.add((topic, call.n))
+            continue
+        row.doubled += 1
         if not _gone_between(owner, before.at_us, call.at_us, history):
             wrong.append(f"{call.n} by {where_of(owner)} and {where_of(member)}")
     findings.add("doubled", where, topic, wrong)
+    return again
+
+
+def _was_forgotten(handled_us: int, again_us: int, history: History) -> bool:
+    """Whether the acknowledgement of what was handled first may be among what Redis forgot before the second time."""
+    return any(
+        fault.kind in FORGETFUL
+        and fault.target == "redis"
+        and fault.start_us - FORGET_US <= handled_us <= fault.end_us
+        and again_us >= fault.start_us
+        for fault in history.faults
+    )
 
 
 def _gone_between(member: Incarnation, start_us: int, end_us: int, history: History) -> bool:
@@ -128,14 +153,20 @@ def _gone_between(member: Incarnation, start_us: int, end_us: int, history: Hist
 
 
 def _check_order_of_member(
-    member: Incarnation, members: list[Incarnation], history: History, row: Row, findings: Findings
+    member: Incarnation,
+    members: list[Incarnation],
+    history: History,
+    row: Row,
+    findings: Findings,
+    *,
+    forgiven: set[tuple[str, int | None]],
 ) -> None:
-    """Log order within a member, until it may have taken over what another left behind."""
+    """Log order within a member, until it may have taken over what another left behind; ``forgiven`` may come late."""
     until = min((each.died_us for each in members if each.died_us is not None), default=history.end_us)
     highest: dict[str, int] = {}
     late: dict[str, list[int]] = {}
     for call in member.calls:
-        if call.n is None or call.at_us > until:
+        if call.n is None or call.at_us > until or (call.topic, call.n) in forgiven:
             continue
         if call.n < highest.get(call.topic, 0):
             late.setdefault(call.topic, []).append(call.n)

@@ -69,6 +69,21 @@ def test_twice_because_the_first_was_stopped(story: Story, length: float, expect
     assert totals(story) == expected
 
 
+@pytest.mark.parametrize(
+    ("kind", "start", "expected"), [("lose", 1.5, {}), ("lose", 20.0, {"doubled": 1}), ("stop", 1.5, {"doubled": 1})]
+)
+def test_twice_because_redis_forgot_the_acknowledgement(
+    story: Story, kind: str, start: float, expected: dict[str, int]
+) -> None:
+    handle(story.member("a"), story, *range(1, 10))
+    handle(story.member("b"), story, *range(10, 21))
+    handle(story.others[-1], story, 9, seconds=31)
+    story.faults.append(Fault(at(start), at(start + 1), kind, "redis"))
+    found = totals(story)
+    assert found.get("doubled", 0) == expected.get("doubled", 0)
+    assert bool(found) is bool(expected)
+
+
 def test_a_member_handles_in_order(story: Story) -> None:
     member = story.member("a")
     handle(member, story, *range(1, 21))
