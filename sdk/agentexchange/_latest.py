@@ -17,7 +17,7 @@ from agentexchange_schemas import (
     account_scope,
 )
 
-from ._shared_read import envelope_of, layout_of, pairs, report_of, utc_of
+from ._shared.read import envelope_of, layout_of, pairs, report_of, utc_of
 from ._urls import api_key_secret, redis_url
 from .errors import StaleValueError, UsageError
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, TypeVar
 
 from agentexchange_schemas import Topic
 
-from ._acked_choice import acked_transport
+from ._acked.choice import acked_transport
 from ._direct import DirectTransport
 from ._dispatch import DEFAULT_MAX_QUEUE, Dispatcher, HandlerStats
 from ._extras import redis_backed
@@ -384,8 +384,8 @@ class AgentExchangeWS:
         )
 
     def _shared(self) -> Callable[..., Transport]:
-        options = redis_backed("_shared_options", "SharedOptions")(recover_limit=self._recover_limit)
-        return partial(redis_backed("_shared", "SharedTransport"), options=options)
+        options = redis_backed("_shared.options", "SharedOptions")(recover_limit=self._recover_limit)
+        return partial(redis_backed("_shared.transport", "SharedTransport"), options=options)
 
 
 def _topic(topic: str | Topic) -> Topic:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import SecretStr
 
-from agentexchange._acked_options import GroupOptions, ResumeOptions
-from agentexchange._group import GroupTransport
-from agentexchange._resume import ResumeTransport
-from agentexchange._shared_options import SharedOptions
+from agentexchange._acked.options import GroupOptions, ResumeOptions
+from agentexchange._group.transport import GroupTransport
+from agentexchange._resume.transport import ResumeTransport
+from agentexchange._shared.options import SharedOptions
 from agentexchange._urls import redis_url
 from agentexchange_schemas import Topic
 from tests.sdk._shared_client import KEY
@@ -19,7 +19,7 @@ from tests.sdk._shared_client import KEY
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from agentexchange._acked import AckedTransport
+    from agentexchange._acked.transport import AckedTransport
     from agentexchange_schemas import Envelope, FeedState, FeedStatus
 
 __all__ = ["AckedClient", "Call", "Crew", "group_member", "position_holder"]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
-from agentexchange._shared import SharedTransport
-from agentexchange._shared_options import SharedOptions
+from agentexchange._shared.options import SharedOptions
+from agentexchange._shared.transport import SharedTransport
 from agentexchange._urls import redis_url
 from agentexchange_schemas import Topic
 from tests.sdk._recorder import Recorder

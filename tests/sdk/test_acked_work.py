@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from agentexchange._acked_options import AckedOptions
-from agentexchange._acked_work import Entry, Work
+from agentexchange._acked.options import AckedOptions
+from agentexchange._acked.work import Entry, Work
 from agentexchange._dispatch import HandlersEnded
-from agentexchange._shared_options import SharedOptions
+from agentexchange._shared.options import SharedOptions
 from agentexchange_schemas.envelope import decode, encode
 from tests.sdk._timeline import Timeline
 

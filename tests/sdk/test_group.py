@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agentexchange._group_dead import DeadLetters
+from agentexchange._group.dead import DeadLetters
 from agentexchange._urls import redis_url
 from agentexchange.errors import ConnectionError as FinalConnectionError
 from agentexchange.errors import UsageError

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agentexchange import AgentExchangeWS
-from agentexchange._acked_places import places_of
+from agentexchange._acked.places import places_of
 from agentexchange_schemas import Layout, LayoutError, Topic
 
 REDIS = "redis://localhost:1"

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from agentexchange._group_pace import Prefetch
+from agentexchange._group.pace import Prefetch
 
 
 def test_it_begins_with_one_and_grows_by_steps_to_its_bound() -> None:

@@ -14,8 +14,8 @@ import pytest
 import redis
 from pydantic import SecretStr
 
-from agentexchange._shared import SharedTransport
-from agentexchange._shared_options import SharedOptions
+from agentexchange._shared.options import SharedOptions
+from agentexchange._shared.transport import SharedTransport
 from agentexchange._urls import redis_url
 from agentexchange_schemas import Cause, FeedState, Topic
 from agentexchange_schemas.envelope import decode

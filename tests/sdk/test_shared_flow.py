@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentexchange._shared_flow import Flow, Order
+from agentexchange._shared.flow import Flow, Order
 from agentexchange_schemas import Envelope
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentexchange._shared_inbox import Inbox
-from agentexchange._shared_options import SharedOptions
+from agentexchange._shared.inbox import Inbox
+from agentexchange._shared.options import SharedOptions
 from agentexchange.redis import ReplyError
 from agentexchange_schemas.envelope import encode
 from tests.sdk._recorder import Recorder
@@ -78,7 +78,7 @@ def test_junk_is_counted_each_time_and_logged_once_per_kind(caplog: pytest.LogCa
 
 
 def test_events_that_are_held_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agentexchange._shared_flow.MAX_HELD", 10)
+    monkeypatch.setattr("agentexchange._shared.flow.MAX_HELD", 10)
     made, got = inbox()
     flow = made.flow("m0", "ticker:BTCUSDT")
     flow.hold()

@@ -8,8 +8,8 @@ import msgpack
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentexchange._shared_flow import Flow
-from agentexchange._shared_pick import key_of, pick
+from agentexchange._shared.flow import Flow
+from agentexchange._shared.pick import key_of, pick
 from agentexchange_schemas import EnvelopeError
 from agentexchange_schemas.envelope import decode, encode
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agentexchange._shared_plan import Plan
+from agentexchange._shared.plan import Plan
 from agentexchange_schemas import Layout, Topic
 
 ACCOUNT = "a-" + "0" * 32

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agentexchange._shared_scope import ScopeWatch, status_of
+from agentexchange._shared.scope import ScopeWatch, status_of
 from agentexchange_schemas import Cause, EnvelopeError, FeedState, FeedStatus
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable
 
-    from agentexchange._group_dead import DeadLetter, DeadLetters
+    from agentexchange._group.dead import DeadLetter, DeadLetters
 
 __all__ = ["EPILOG", "add_arguments", "run"]
 
@@ -74,7 +74,7 @@ def _check_choice(args: argparse.Namespace) -> None:
 
 
 def _open(args: argparse.Namespace) -> DeadLetters:
-    from agentexchange._group_dead import DeadLetters
+    from agentexchange._group.dead import DeadLetters
     from agentexchange._urls import redis_url
 
     url = args.redis_url or os.environ.get("AGENTEXCHANGE_REDIS_URL")

@@ -1,0 +1,1 @@
+"""What groups and durable positions share: events acknowledged after their handlers have returned."""

@@ -1,0 +1,66 @@
+"""``group=`` and ``resume=`` of a client: checked, and turned into the transport that does it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from agentexchange._extras import redis_backed
+from agentexchange._urls import RedisUrl
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from agentexchange._transport import Transport
+    from agentexchange._urls import UpstreamUrl
+
+__all__ = ["acked_transport"]
+
+
+def acked_transport(
+    url: UpstreamUrl | RedisUrl,
+    *,
+    group: str | None,
+    resume: str | None,
+    start: str | datetime,
+    claim_after: float,
+    max_attempts: int,
+    consumer: str | None,
+) -> Callable[..., Transport] | None:
+    """What makes the transport, given what every shared transport is given; None where neither is wanted.
+
+    Raises:
+        ValueError: both, a URL that is no Redis URL, or an option out of range.
+        MissingExtraError: redis is not installed.
+    """
+    if group is None and resume is None:
+        if consumer is not None or start != "now":
+            raise ValueError("start= and consumer= say how group= or resume= works: give one of these too")
+        return None
+    if group is not None and resume is not None:
+        raise ValueError("group= and resume= exclude each other: a group keeps its own position")
+    if resume is not None and consumer is not None:
+        raise ValueError("consumer= names a member of a group=: a position has one holder")
+    if not isinstance(url, RedisUrl):
+        name = "group" if group is not None else "resume"
+        raise ValueError(f"{name}= needs a base_url that begins with redis://, rediss:// or unix://")  # noqa: TRY004
+    common: dict[str, Any] = {"start": start, "max_attempts": max_attempts}
+    if group is not None:
+        make, options = (
+            redis_backed("_group.transport", "GroupTransport"),
+            redis_backed("_acked.options", "GroupOptions"),
+        )
+        common |= {"name": group, "claim_after_s": claim_after, "consumer": consumer}
+    else:
+        make, options = (
+            redis_backed("_resume.transport", "ResumeTransport"),
+            redis_backed("_acked.options", "ResumeOptions"),
+        )
+        common |= {"name": resume}
+    checked = options(**common)
+
+    def transport(*args: Any, **more: Any) -> Transport:
+        made: Transport = make(*args, options=checked, **more)
+        return made
+
+    return transport

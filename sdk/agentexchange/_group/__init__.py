@@ -1,0 +1,1 @@
+"""Consumer groups: each event to one live member."""

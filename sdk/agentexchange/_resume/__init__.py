@@ -1,0 +1,1 @@
+"""Durable positions: a program goes on where it stopped."""

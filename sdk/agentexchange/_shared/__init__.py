@@ -1,0 +1,1 @@
+"""The shared feed: a client fed by Redis instead of by the platform."""

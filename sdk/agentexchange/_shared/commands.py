@@ -1,0 +1,148 @@
+"""The one command connection of a shared client: what it asks Redis."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from agentexchange.redis import ReplyError, RespStream, pack
+from agentexchange_schemas import Layout
+from agentexchange_schemas.envelope import log_id
+from agentexchange_schemas.layout import LOG_ID_FIELD
+
+from .read import envelope_of, layout_of, pairs, report_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from agentexchange_schemas import Envelope, FeedStatus
+
+    from .flow import Flow
+
+__all__ = ["START", "Commands", "Marks", "ScopeLook", "id_of", "place_of"]
+
+_CHUNK: Final = 500  # keys of one MGET
+START: Final = b"0-0"
+"""Before every entry of a log."""
+
+
+def id_of(place_us: int) -> bytes:
+    """The entry id at a place, given in microseconds as envelopes are received."""
+    return log_id(place_us).encode()
+
+
+def place_of(entry_id: bytes) -> int:
+    """The place of an entry id, those of foreign writers included."""
+    ms, _, rest = entry_id.partition(b"-")
+    return int(ms) * 1000 + min(int(rest), 999)
+
+
+class Marks(NamedTuple):
+    """How far a log has got.
+
+    Attributes:
+        log_id: the name of the scope's log; None where nothing was ever written, or all was wiped.
+        epoch: the newest one of the scope.
+        end_us: the place of the log's last entry.
+        is_whole: whether the log still has the entry that was asked for.
+        seqs: the last seq of each topic that was asked for.
+    """
+
+    log_id: bytes | None
+    epoch: int
+    end_us: int
+    is_whole: bool
+    seqs: dict[str, int]
+
+
+class ScopeLook(NamedTuple):
+    """What a look at a scope found: its status if its lease is held, and the name of its log if it has one."""
+
+    report: FeedStatus | None
+    log_id: bytes | None
+
+
+class Commands:
+    """Typed reads over a `RespStream`.
+
+    Every method raises `ReplyError` where the server refuses, and `LinkClosedError` where the connection goes.
+    """
+
+    def __init__(self, stream: RespStream, prefix: str) -> None:
+        self._stream = stream
+        self._prefix = prefix
+
+    async def layout(self) -> Layout | None:
+        """The installation's layout, None where no bridge has been here.
+
+        Raises:
+            ConnectionError: a layout that this client does not read.
+        """
+        meta = await self._stream.command("HGETALL", Layout(self._prefix).meta)
+        return layout_of(pairs(meta), self._prefix)
+
+    async def look(self, layout: Layout, scopes: Sequence[str]) -> list[ScopeLook]:
+        """Look at each scope; one round trip."""
+        packed = [
+            pack("EXISTS", layout.lease(scope))
+            + pack("HGETALL", layout.status(scope))
+            + pack("HGET", layout.seq(scope), LOG_ID_FIELD)
+            for scope in scopes
+        ]
+        replies = await self._ask(packed, 3 * len(scopes))
+        found = zip(scopes, replies[::3], replies[1::3], replies[2::3], strict=True)
+        return [ScopeLook(report_of(scope, leased, pairs(fields)), log_id) for scope, leased, fields, log_id in found]
+
+    async def latest(self, layout: Layout, flows: Sequence[Flow]) -> list[Envelope | None]:
+        """The newest envelope of each topic of one scope, None where there is none."""
+        keys = [layout.latest(flow.scope, flow.topic) for flow in flows]
+        packed = [pack("MGET", *keys[at : at + _CHUNK]) for at in range(0, len(keys), _CHUNK)]
+        values = [value for part in await self._ask(packed, len(packed)) for value in part]
+        return [envelope_of(value, flow.topic) for value, flow in zip(values, flows, strict=True)]
+
+    async def tickers(self, layout: Layout, scope: str) -> list[str]:
+        """Every ticker topic that the scope has ever written."""
+        fields = await self._stream.command("HKEYS", layout.seq(scope))
+        return [field.decode(errors="replace") for field in fields if field.startswith(b"ticker:")]
+
+    async def log_ends(self, layout: Layout, scopes: Iterable[str]) -> dict[str, bytes]:
+        """The last entry id of each scope's log of ticks; of an empty one, the id before every other."""
+        names = list(scopes)
+        replies = await self._ask(
+            [pack("XREVRANGE", layout.log(scope), "+", "-", "COUNT", 1) for scope in names], len(names)
+        )
+        return {scope: reply[0][0] if reply else START for scope, reply in zip(names, replies, strict=True)}
+
+    async def marks(self, layout: Layout, scope: str, log: str, topics: Sequence[str], newest_us: int = 0) -> Marks:
+        """How far a log, and these topics in it, have got; one round trip.
+
+        The end is asked for before the seqs: no topic has an event up to that place that its seq does not count.
+        """
+        newest = id_of(newest_us)
+        packed = [
+            pack("GET", layout.epoch(scope)),
+            pack("XREVRANGE", log, "+", "-", "COUNT", 1),
+            pack("XRANGE", log, newest, newest),
+            pack("HMGET", layout.seq(scope), LOG_ID_FIELD, *topics),
+        ]
+        epoch, end, found, (log_id_, *seqs) = await self._ask(packed, len(packed))
+        return Marks(
+            log_id=log_id_,
+            epoch=int(epoch or 0),
+            end_us=place_of(end[0][0]) if end else 0,
+            is_whole=bool(found),
+            seqs={topic: int(seq or 0) for topic, seq in zip(topics, seqs, strict=True)},
+        )
+
+    async def page(self, log: str, after: bytes, count: int) -> list[Any]:
+        """The entries of a log behind an id, up to ``count``."""
+        page: list[Any] = await self._stream.command("XRANGE", log, b"(" + after, "+", "COUNT", count)
+        return page
+
+    async def _ask(self, packed: list[bytes], replies: int) -> list[Any]:
+        if not packed:
+            return []
+        answers = await self._stream.send(b"".join(packed), replies=replies)
+        for answer in answers:
+            if isinstance(answer, ReplyError):
+                raise answer
+        return answers
