@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from .check_consumer import FORGET_US, FORGETFUL, Truth, longest_silence_s, where_of
 from .findings import Row
 from .history import us
+from .roster import CLAIM_AFTER_S
 
 if TYPE_CHECKING:
     from .findings import Findings
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CLAIM_AFTER_US", "check_groups", "check_positions"]
 
-CLAIM_AFTER_US: Final = us(30.0)
-"""How long a member may be stopped before its events are another's (the library's default)."""
+CLAIM_AFTER_US: Final = us(CLAIM_AFTER_S)
+"""How long a member may be stopped before its events are another's."""
 
 
 def check_groups(history: History, truth: Truth, findings: Findings) -> None:

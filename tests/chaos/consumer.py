@@ -21,7 +21,7 @@ from agentexchange import AgentExchangeError, AgentExchangeWS
 from agentexchange_schemas import FeedStatus
 
 from .history import NUMBER_FIELD, Call, Incarnation, Told
-from .roster import Spec
+from .roster import CLAIM_AFTER_S, Spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,6 +77,8 @@ def read_incarnation(path: Path, spec: Spec, number: int) -> Incarnation:
 def build(spec: Spec, url: str, key: str, notebook: Notebook) -> AgentExchangeWS:
     """A client that writes everything down."""
     options: dict[str, Any] = {_OPTIONS[spec.mode]: spec.group} if spec.mode in _OPTIONS else {}
+    if spec.mode == "group":
+        options["claim_after"] = CLAIM_AFTER_S
     ws = AgentExchangeWS(key, url, **options)
     for topic in spec.topics:
         ws.subscribe(topic, _handler(topic, notebook, is_sync=spec.is_sync))

@@ -8,7 +8,10 @@ from typing import Final
 
 from .generator import CANDLE_TOPICS, SYMBOLS
 
-__all__ = ["ROSTERS", "Spec"]
+__all__ = ["CLAIM_AFTER_S", "ROSTERS", "Spec"]
+
+CLAIM_AFTER_S: Final = 10.0
+"""How long a group's member may be gone before its events are another's: short enough for a run to see it."""
 
 
 @dataclass(frozen=True, slots=True)

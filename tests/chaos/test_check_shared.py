@@ -61,7 +61,7 @@ def test_twice_though_the_first_died_before(story: Story) -> None:
     assert totals(story) == {"doubled": 1}
 
 
-@pytest.mark.parametrize(("length", "expected"), [(40, {}), (10, {"doubled": 1})])
+@pytest.mark.parametrize(("length", "expected"), [(40, {}), (9, {"doubled": 1})])
 def test_twice_because_the_first_was_stopped(story: Story, length: float, expected: dict[str, int]) -> None:
     handle(story.member("a"), story, *range(1, 21))
     handle(story.member("b"), story, 20, seconds=45)

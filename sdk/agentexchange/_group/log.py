@@ -32,7 +32,7 @@ _log: Final = logging.getLogger("agentexchange.shared")
 _REMEMBERED: Final = 20_000  # handled entries: Redis may have forgotten after a restart that they were
 _FRESH: Final = 0.5  # share of claim_after after which nothing is begun without a renewal
 _RENEW: Final = 0.3
-_LOOK: Final = 0.25  # share of claim_after between two looks for what others left
+_LOOK: Final = 0.05  # share of claim_after between two looks for what others left
 
 
 class GroupLog:
