@@ -8,19 +8,17 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from tests.bridge._kit import LAYOUT, read_log
-
 from agentexchange._urls import redis_url
 from agentexchange.redis import RespStream
 from agentexchange_schemas import Cause, FeedState, FeedStatus
+from tests.bridge._kit import LAYOUT, read_log
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests._servers import RedisServer
-
     from agentexchange_bridge.writer import ScopeWriter
     from agentexchange_schemas.envelope import Envelope
+    from tests._servers import RedisServer
 
 __all__ = ["Running", "assert_whole", "connected", "live", "log_of", "notices"]
 

@@ -4,11 +4,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.bridge._kit import fresh_grant
 
 from agentexchange_bridge.buffer import Loss
 from agentexchange_bridge.notices import MAX_LOSS_NOTICES, Narrator, blind_since_us, from_us, loss_notices, to_us
 from agentexchange_schemas import Cause, FeedState, FeedStatus
+from tests.bridge._kit import fresh_grant
 
 T0 = 1_700_000_000_000_000
 START = from_us(T0)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import msgpack
 import pytest
 import structlog
-from tests.bridge._kit import ACCOUNT, LAYOUT, BufferLimits, RetainLimits, fresh_grant, make_writer, order, ticker
 
 from agentexchange.redis import LinkClosedError
 from agentexchange_bridge.items import NOTICE
@@ -16,6 +15,7 @@ from agentexchange_bridge.notices import from_us, to_us
 from agentexchange_bridge.pipeline import Pipeline
 from agentexchange_bridge.stats import WorkerStats
 from agentexchange_schemas import Cause, FeedState, FeedStatus
+from tests.bridge._kit import ACCOUNT, LAYOUT, BufferLimits, RetainLimits, fresh_grant, make_writer, order, ticker
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING, Any
 
 import hiredis
 import pytest
-from tests.bridge._kit import BufferLimits, RetainLimits, candle, fresh_grant, make_outbox, order, ticker
 
 from agentexchange_bridge.items import MAX_DATA_BYTES
 from agentexchange_bridge.notices import from_us
 from agentexchange_schemas import Cause, EnvelopeError, FeedStatus, envelope
+from tests.bridge._kit import BufferLimits, RetainLimits, candle, fresh_grant, make_outbox, order, ticker
 
 if TYPE_CHECKING:
     from agentexchange_bridge.batch import Batch

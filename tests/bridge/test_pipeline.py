@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 import msgpack
 import pytest
 import structlog
-from tests.bridge._kit import ACCOUNT, candle, fresh_grant, make_writer, order, ticker
 
 from agentexchange_bridge.notices import from_us, to_us
 from agentexchange_bridge.pipeline import MAX_JUNK_KINDS, MAX_ROUTES, Pipeline
 from agentexchange_bridge.stats import WorkerStats
 from agentexchange_schemas import Cause, FeedState, FeedStatus, FrameError, Kind, Layout
+from tests.bridge._kit import ACCOUNT, candle, fresh_grant, make_writer, order, ticker
 
 if TYPE_CHECKING:
     from agentexchange_bridge.writer import ScopeWriter

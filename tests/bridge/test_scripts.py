@@ -6,7 +6,6 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.bridge._kit import ACCOUNT
 
 from agentexchange._urls import redis_url
 from agentexchange.redis import ReplyError, RespStream, pack
@@ -14,6 +13,7 @@ from agentexchange_bridge.items import CANDLE, FINAL_ORDER, FORMING, NOTICE, ORD
 from agentexchange_bridge.lease import Free, Grant, Lease, Refused, acquire_call, beat_call, read_acquired, release_call
 from agentexchange_bridge.scripts import SCRIPTS, WRITE_BATCH, load_scripts
 from agentexchange_schemas import Layout
+from tests.bridge._kit import ACCOUNT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

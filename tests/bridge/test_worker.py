@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import structlog
-from tests.bridge._kit import LAYOUT, eventually, read_log, until
 
 from agentexchange import AuthenticationError
 from agentexchange._urls import api_key_secret, redis_url, upstream_url
@@ -25,13 +24,13 @@ from agentexchange_bridge.config import WorkerConfig
 from agentexchange_bridge.notices import to_us
 from agentexchange_bridge.worker import Worker
 from agentexchange_schemas import Cause, FeedState, FeedStatus, Kind, Layout, LayoutError, Topic, account_scope
+from tests.bridge._kit import LAYOUT, eventually, read_log, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
-    from tests._servers import RedisServer
-
     from agentexchange_schemas.envelope import Envelope
+    from tests._servers import RedisServer
 
 pytestmark = pytest.mark.server
 

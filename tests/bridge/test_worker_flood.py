@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.bridge._kit import LAYOUT, BufferLimits, until
 
 from agentexchange._urls import api_key_secret, redis_url, upstream_url
 from agentexchange.redis import RespStream
@@ -17,6 +16,7 @@ from agentexchange_bridge.config import WorkerConfig
 from agentexchange_bridge.outbox import OutboxLimits
 from agentexchange_bridge.worker import Worker
 from agentexchange_schemas import Kind
+from tests.bridge._kit import LAYOUT, BufferLimits, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,15 +7,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.bridge._kit import LAYOUT, eventually, until
-from tests.bridge.test_worker import ACCOUNT, KEY, is_live, log, new_worker, running, settled, told
-from tests.chaos.proxy import Proxy
 
 from agentexchange._urls import redis_url, upstream_url
 from agentexchange.redis import RespStream
 from agentexchange.testing import SandboxExchange
 from agentexchange_bridge.worker import Worker
 from agentexchange_schemas import Cause, FeedState, Kind
+from tests.bridge._kit import LAYOUT, eventually, until
+from tests.bridge.test_worker import ACCOUNT, KEY, is_live, log, new_worker, running, settled, told
+from tests.chaos.proxy import Proxy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

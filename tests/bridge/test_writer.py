@@ -7,6 +7,13 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from agentexchange.redis import LinkClosedError
+from agentexchange_bridge.lease import Free, LeaseState, Refused
+from agentexchange_bridge.notices import to_us
+from agentexchange_bridge.scripts import WRITE_BATCH
+from agentexchange_bridge.stats import RedisState
+from agentexchange_schemas import Cause, FeedState
 from tests.bridge._kit import (
     ACCOUNT,
     LAYOUT,
@@ -20,19 +27,11 @@ from tests.bridge._kit import (
 )
 from tests.bridge._writers import Running, assert_whole, connected, live, log_of, notices
 
-from agentexchange.redis import LinkClosedError
-from agentexchange_bridge.lease import Free, LeaseState, Refused
-from agentexchange_bridge.notices import to_us
-from agentexchange_bridge.scripts import WRITE_BATCH
-from agentexchange_bridge.stats import RedisState
-from agentexchange_schemas import Cause, FeedState
-
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from tests._servers import RedisServer
-
     from agentexchange.redis import RespStream
+    from tests._servers import RedisServer
 
 pytestmark = pytest.mark.server
 

@@ -8,12 +8,12 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.bridge._kit import ACCOUNT, candle, make_writer, order, ticker, until
-from tests.bridge._writers import Running, assert_whole, log_of, notices
-from tests.chaos.proxy import Proxy
 
 from agentexchange_bridge.stats import RedisState
 from agentexchange_schemas import Cause
+from tests.bridge._kit import ACCOUNT, candle, make_writer, order, ticker, until
+from tests.bridge._writers import Running, assert_whole, log_of, notices
+from tests.chaos.proxy import Proxy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

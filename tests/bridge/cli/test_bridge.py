@@ -6,20 +6,19 @@ import socket
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.bridge.cli._run import KEY, one_line, run, start
 
 from agentexchange.errors import AuthenticationError
 from agentexchange_bridge import cli, service
 from agentexchange_bridge.demo._stage import http_get
 from agentexchange_bridge.http import HttpAddress
+from tests.bridge.cli._run import KEY, one_line, run, start
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests._servers import RedisServer
-
     from agentexchange.testing import SandboxExchange
     from agentexchange_bridge.demo._processes import Process
+    from tests._servers import RedisServer
 
 pytestmark = pytest.mark.sandbox_exchange(rate=200, api_keys=(KEY,), order_rate=5)
 

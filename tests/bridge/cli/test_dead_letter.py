@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 import redis
-from tests.bridge.cli._run import KEY, one_line, run
 
 from agentexchange_schemas import Layout, account_scope
 from agentexchange_schemas.envelope import encode
+from tests.bridge.cli._run import KEY, one_line, run
 
 if TYPE_CHECKING:
     from tests._servers import RedisServer

@@ -4,12 +4,12 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+
 from tests.bridge.cli._run import one_line, run
 
 if TYPE_CHECKING:
-    from tests._servers import RedisServer
-
     from agentexchange.testing import SandboxExchange
+    from tests._servers import RedisServer
 
 
 async def test_warnings_are_exit_code_0_and_say_how_to_fix(redis_server: RedisServer) -> None:

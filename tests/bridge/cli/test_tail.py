@@ -6,12 +6,12 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+
 from tests.bridge.cli._run import CLI, KEY, one_line, run, start
 
 if TYPE_CHECKING:
-    from tests._servers import RedisServer
-
     from agentexchange.testing import SandboxExchange
+    from tests._servers import RedisServer
 
 pytestmark = pytest.mark.sandbox_exchange(rate=300, pairs=10, api_keys=(KEY,), order_rate=20)
 

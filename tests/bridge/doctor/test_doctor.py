@@ -15,10 +15,9 @@ from agentexchange_schemas import Layout, account_scope
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests._servers import RedisServer
-
     from agentexchange.testing import SandboxExchange
     from agentexchange_bridge.doctor import Finding
+    from tests._servers import RedisServer
 
 KEY = SecretStr("ak_live_sandbox")
 SCOPE = account_scope(KEY.get_secret_value())
