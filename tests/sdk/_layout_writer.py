@@ -71,13 +71,17 @@ class LayoutWriter:
         self.event(f"ticker:{symbol}", {"symbol": symbol, "price": price, "timestamp": None} | more)
 
     def event(self, topic: str, data: dict[str, Any], *, channel: bool = True, latest: bool = True) -> None:
-        """One event everywhere; ``channel=False`` keeps it from subscribers, as a cut connection does."""
-        raw = self.envelope(topic, data, seq=self._next(topic))
-        self._log(raw, topic)
-        if latest:
-            self.client.set(self.layout.latest(self.scope, topic), raw)
-        if channel:
-            self._publish(topic, raw)
+        """One event everywhere, in one step as the bridge does; ``channel=False`` keeps it from subscribers."""
+        self.seqs[topic] = seq = self.seqs.get(topic, 0) + 1
+        raw = self.envelope(topic, data, seq=seq)
+        with self.client.pipeline(transaction=True) as step:
+            step.hset(self.layout.seq(self.scope), mapping={topic: seq, "#id": self.log_name})
+            step.xadd(self._log_of(topic), {"e": raw}, id=log_id(self.received_us))
+            if latest:
+                step.set(self.layout.latest(self.scope, topic), raw)
+            if channel:
+                step.publish(self.layout.channel(self.scope, topic), raw)
+            step.execute()
 
     def forming(self, topic: str, data: dict[str, Any]) -> None:
         self._publish(topic, self.envelope(topic, data, seq=None))

@@ -122,7 +122,7 @@ async def test_the_key_is_in_no_log_line_and_no_repr(
     sandbox_exchange: SandboxExchange, caplog: pytest.LogCaptureFixture
 ) -> None:
     for name in ("websockets.client", "websockets"):  # the bare client's own lines are not ours to answer for
-        logging.getLogger(name).setLevel(logging.ERROR)
+        caplog.set_level(logging.ERROR, logger=name)
     with caplog.at_level(logging.DEBUG):
         async with bare(sandbox_exchange.url) as client:
             await client.subscribe("orders")
