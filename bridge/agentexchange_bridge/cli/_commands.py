@@ -64,6 +64,7 @@ COMMANDS: Final = (
     Command("tail", "print events as they arrive, from the platform or from Redis"),
     Command("dead-letter", "events that a group's handlers failed on: list, retry or drop them",
             "redis", ("redis", "hiredis")),
+    Command("acl", "print the least-privilege rule of Redis for a bridge, a crew or an operator"),
     Command("doctor", "check Redis and the platform, and say how to fix what is wrong", "redis", ("redis", "hiredis")),
 )  # fmt: skip
 

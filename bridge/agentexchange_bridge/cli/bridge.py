@@ -27,8 +27,7 @@ give the leases back and exit with 0. Exit code 1: failed; 2: bad input.
 examples:
   agentexchange bridge --upstream-url wss://exchange.example --redis-url redis://localhost:6379/0
   agentexchange bridge --topic ticker:BTCUSDT --topic candles:BTCUSDT:1m --no-account --http off
-  agentexchange bridge --config bridge.toml --api-key-file /run/secrets/agentexchange
-  agentexchange bridge --print-acl"""
+  agentexchange bridge --config bridge.toml --api-key-file /run/secrets/agentexchange"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,9 +36,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="settings in TOML, such as bridge.toml (or AGENTEXCHANGE_CONFIG)"
-    )
-    parser.add_argument(
-        "--print-acl", action="store_true", help="print least-privilege rules for users of Redis, and do nothing else"
     )
     groups: dict[str, argparse._ArgumentGroup] = {}
     for name, field in BridgeSettings.model_fields.items():
@@ -93,20 +89,8 @@ def run(args: argparse.Namespace) -> int:
         settings = load_settings(given, config=Path(file) if file else None)
     except SettingsError as exc:
         raise UsageError(f"bridge: {exc}") from None
-    if args.print_acl:
-        return _print_acl(settings)
     configure_logs(level=settings.log_level, format=settings.log_format, secrets=settings.secrets)
     return run_stoppable(lambda stop: _work(settings, stop))
-
-
-def _print_acl(settings: BridgeSettings) -> int:
-    from agentexchange_bridge.acl import acl_rules
-    from agentexchange_schemas import account_scope
-
-    rules = acl_rules(settings.redis_url.prefix, account_scope(settings.key.get_secret_value()))
-    for user, rule in rules.items():
-        print(f"user {user} {rule}")
-    return 0
 
 
 async def _work(settings: BridgeSettings, stop: asyncio.Event) -> int:
