@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from ._commands import require
 from ._errors import UsageError
 
 if TYPE_CHECKING:
@@ -36,9 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prefix", default="ax", metavar="NAME", help="prefix of all names in Redis (default: ax)")
     crew = parser.add_argument_group("a crew's")
     crew.add_argument(
-        "--account", action="append", metavar="SCOPE", default=[],
-        help="a-<32 hex digits>; repeatable (default: the account of AGENTEXCHANGE_API_KEY)",
+        "--account", action="append", metavar="NAME", default=[],
+        help="a-<32 hex digits>, or the name of an account of --config; repeatable "
+        "(default: the account of AGENTEXCHANGE_API_KEY)",
     )  # fmt: skip
+    crew.add_argument(
+        "--config", type=Path, metavar="FILE", help="the bridge's settings, with its accounts (or AGENTEXCHANGE_CONFIG)"
+    )
     crew.add_argument("--api-key-file", type=Path, metavar="FILE", help="file with the API key of the account")
     crew.add_argument(
         "--market-position", action="append", metavar="NAME", default=[],
@@ -90,10 +96,7 @@ def _accounts(args: argparse.Namespace) -> list[str]:
     from agentexchange_bridge.keys import KEY_VARIABLE, find_api_key
     from agentexchange_schemas import account_scope
 
-    accounts: list[str] = args.account
-    for account in accounts:
-        if not _is_account(account):  # what it is may be a key: it is not repeated
-            raise UsageError("acl: --account is a scope, a- and 32 hex digits; an API key goes into --api-key-file")
+    accounts = _named(args.account, args.config)
     if accounts and args.api_key_file is None:
         return accounts
     try:
@@ -103,3 +106,33 @@ def _accounts(args: argparse.Namespace) -> list[str]:
     if key is None:
         raise UsageError(f"acl: give --account or --api-key-file, or set {KEY_VARIABLE}")
     return [*accounts, account_scope(key.get_secret_value())]
+
+
+def _named(names: list[str], config: Path | None) -> list[str]:
+    """Scopes, and the scopes of the accounts with these names."""
+    known: dict[str, str] | None = None
+    scopes = []
+    for name in names:
+        if _is_account(name):
+            scopes.append(name)
+            continue
+        known = _configured(config) if known is None else known
+        if name not in known:  # what it is may be a key: it is not repeated
+            valid = ", ".join(known) or "none, without --config"
+            raise UsageError(f"acl: --account is a- and 32 hex digits, or a configured account's name ({valid})")
+        scopes.append(known[name])
+    return scopes
+
+
+def _configured(config: Path | None) -> dict[str, str]:
+    """Scope by name of each account of the bridge's settings."""
+    file = config or os.environ.get("AGENTEXCHANGE_CONFIG")
+    if file is None:
+        return {}
+    require(("pydantic_settings",), extra="bridge", purpose="an account's name")
+    from agentexchange_bridge.settings import SettingsError, load_settings
+
+    try:
+        return {account.name: account.scope for account in load_settings({}, config=Path(file)).accounts}
+    except SettingsError as exc:
+        raise UsageError(f"acl: {exc}") from None

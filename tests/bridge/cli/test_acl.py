@@ -39,6 +39,17 @@ def test_one_line_for_an_acl_file(
     assert KEY not in captured.out
 
 
+def test_accounts_go_by_their_names_in_the_bridges_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "key").write_text(KEY)
+    config = tmp_path / "bridge.toml"
+    config.write_text(f'[[account]]\nname = "alpha"\nkey_file = "{tmp_path}/key"\n')
+    argv = ["acl", "--role", "crew", "--config", str(config), "--account"]
+    assert main([*argv, "alpha"]) == 0
+    assert capsys.readouterr().out == f"user crew {crew_rule('ax', [ACCOUNT])}\n"
+    assert main([*argv, "beta"]) == 2
+    assert "(alpha)" in capsys.readouterr().err
+
+
 def test_a_key_file_names_an_account_beside_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "key"
     file.write_text(KEY)
@@ -50,8 +61,8 @@ def test_a_key_file_names_an_account_beside_others(tmp_path: Path, capsys: pytes
     ("argv", "message"),
     [
         (["--role", "crew"], "give --account or --api-key-file, or set AGENTEXCHANGE_API_KEY"),
-        (["--role", "crew", "--account", KEY], "--account is a scope"),
-        (["--role", "crew", "--account", f"{OTHER} ~*"], "--account is a scope"),
+        (["--role", "crew", "--account", KEY], "--account is a- and 32 hex digits, or a configured account's name"),
+        (["--role", "crew", "--account", f"{OTHER} ~*"], "--account is a- and 32 hex digits"),
         (["--role", "crew", "--account", OTHER, "--market-group", "*"], "group '*' is not valid"),
         (["--role", "crew", "--account", OTHER, "--market-position", "p ~*"], "resume 'p ~*' is not valid"),
         (["--role", "bridge", "--prefix", "*"], "prefix '*' is not valid"),
@@ -64,7 +75,8 @@ def test_a_key_file_names_an_account_beside_others(tmp_path: Path, capsys: pytes
 def test_bad_input_is_exit_code_2_and_shows_no_key(
     argv: list[str], message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("AGENTEXCHANGE_API_KEY", raising=False)
+    for name in ("AGENTEXCHANGE_API_KEY", "AGENTEXCHANGE_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
     assert main(["acl", *argv]) == 2
     captured = capsys.readouterr()
     assert message in captured.err
