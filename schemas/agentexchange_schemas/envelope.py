@@ -15,6 +15,7 @@ from .topics import is_event_topic
 
 __all__ = [
     "MAX_ENVELOPE_BYTES",
+    "MAX_NESTING",
     "STATUS_TOPIC",
     "VERSION",
     "Envelope",
@@ -29,10 +30,17 @@ STATUS_TOPIC: Final = "status"
 MAX_ENVELOPE_BYTES: Final = 256 * 1024
 """Larger envelopes are neither written nor read."""
 
+MAX_NESTING: Final = 8
+"""How deep lists and maps may lie within each other in a field; looked at where there is room to nest deeply."""
+
+_SMALL_BYTES: Final = 512
+"""An envelope up to this size, as nearly all are, cannot nest deeply enough to exhaust a reader's stack."""
+
 _pack = msgpack.packb
 _unpack = msgpack.unpackb
 _new = tuple.__new__
 _NIL: Final = type(None)
+_CONTAINERS: Final = frozenset((list, dict))
 _MAX_MS: Final = 253_402_300_799_999  # the end of the year 9999: what a datetime can hold
 _MAX_US: Final = _MAX_MS * 1000 + 999
 
@@ -88,7 +96,7 @@ def decode(raw: bytes) -> Envelope:
     if len(raw) > MAX_ENVELOPE_BYTES:
         raise EnvelopeError(f"envelope: {len(raw)} bytes are more than {MAX_ENVELOPE_BYTES}", field="envelope")
     try:
-        value = _unpack(raw)
+        value = _unpack(raw, max_bin_len=0, max_ext_len=0)  # text only: no field is bytes or an extension
         version, topic, epoch, seq = value["v"], value["t"], value["e"], value["n"]
         upstream_ms, received_us, data = value["u"], value["r"], value["d"]
     except Exception as exc:  # noqa: BLE001 - msgpack raises a dozen types for bad bytes
@@ -104,6 +112,8 @@ def decode(raw: bytes) -> Envelope:
         and type(topic) is str
         and (is_event_topic(topic) or topic == STATUS_TOPIC)
     ):
+        if len(raw) > _SMALL_BYTES:
+            _check_nesting(data, MAX_NESTING)
         # tuple.__new__ skips the Python-level constructor of the named tuple: a tenth of the whole decode
         return _new(Envelope, (topic, epoch, seq, upstream_ms, received_us, data))
     raise _first_fault(value)
@@ -124,6 +134,14 @@ def received_us_of(entry_id: str) -> int:
     if not (entry_id.isascii() and ms.isdecimal() and us.isdecimal() and len(ms) <= 18 and len(us) <= 3):  # noqa: PLR2004 - fits 64 bits; 0-999
         raise EnvelopeError(f"log id {entry_id[:40]!r} is not <milliseconds>-<0..999>", field="id")
     return int(ms) * 1000 + int(us)
+
+
+def _check_nesting(value: Any, depth: int) -> None:
+    if depth < 0:
+        raise EnvelopeError(f"envelope: d is nested deeper than {MAX_NESTING}", field="d")
+    for item in value.values() if type(value) is dict else value:
+        if type(item) in _CONTAINERS:
+            _check_nesting(item, depth - 1)
 
 
 def _not_an_envelope(exc: Exception) -> EnvelopeError:

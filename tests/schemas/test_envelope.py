@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import msgpack
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentexchange_schemas import Envelope, EnvelopeError
-from agentexchange_schemas.envelope import MAX_ENVELOPE_BYTES, decode, encode, log_id, received_us_of
+from agentexchange_schemas.envelope import MAX_ENVELOPE_BYTES, MAX_NESTING, decode, encode, log_id, received_us_of
 
 from .test_topics import topics
 
@@ -112,6 +113,43 @@ def test_a_missing_key_is_named(key: str) -> None:
 def test_hostile_bytes_are_refused_cheaply(raw: bytes) -> None:
     with pytest.raises(EnvelopeError):
         decode(raw)
+
+
+def nested(depth: int, wrap: Any) -> Any:
+    value: Any = "x"
+    for _ in range(depth):
+        value = wrap(value)
+    return value
+
+
+@pytest.mark.parametrize("wrap", [lambda value: [value], lambda value: {"k": value}, lambda value: ["a", {"k": value}]])
+def test_nesting_is_bounded(wrap: Any) -> None:
+    levels = MAX_NESTING if len(nested(1, wrap)) == 1 else MAX_NESTING // 2
+    fields = {"price": "1", "added": nested(levels, wrap), "more": "x" * 512}
+    assert decode(msgpack.packb(GOOD | {"d": fields})).data == fields
+    for depth in (levels + 1, 500):
+        with pytest.raises(EnvelopeError, match="nested deeper") as caught:
+            decode(msgpack.packb(GOOD | {"d": {"added": nested(depth, wrap), "more": "x" * 512}}))
+        assert caught.value.field == "d"
+
+
+@given(st.integers(1, 2000), st.sampled_from([b"\x91", b"\x81\xa0"]))
+def test_whatever_is_read_can_be_walked_through_and_printed(depth: int, opening: bytes) -> None:
+    head = msgpack.packb(GOOD | {"d": 0})[:-1]
+    try:
+        read = decode(head + b"\x81\xa1x" + opening * depth + b"\xc0")
+    except EnvelopeError:
+        return
+    assert json.loads(json.dumps(read.data)) == read.data
+
+
+@pytest.mark.parametrize(
+    "data",
+    [{"price": b"1"}, {b"price": "1"}, {"price": msgpack.ExtType(5, b"x")}, {"price": msgpack.Timestamp(1)}, {1: "x"}],
+)
+def test_fields_are_text_and_never_bytes_or_extensions(data: Any) -> None:
+    with pytest.raises(EnvelopeError):
+        decode(msgpack.packb(GOOD | {"d": data}, strict_types=False))
 
 
 @pytest.mark.parametrize("value", [2**64, object(), {1, 2}])
