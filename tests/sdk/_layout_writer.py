@@ -22,11 +22,22 @@ class LayoutWriter:
     def __init__(self, url: str, scope: str = "m0", *, epoch: int = 1, layout: Layout | None = None) -> None:
         self.layout = layout or Layout()
         self.scope = scope
-        self.epoch = epoch
+        self._epoch = epoch
         self.client = redis.Redis.from_url(url, socket_timeout=5)
         self.log_name = "log-1"
         self.seqs: dict[str, int] = {}
         self.received_us = int(time.time() * 1e6)
+
+    @property
+    def epoch(self) -> int:
+        """The fencing number; a new one is taken with the lease, where that is held."""
+        return self._epoch
+
+    @epoch.setter
+    def epoch(self, epoch: int) -> None:
+        self._epoch = epoch
+        self.client.set(self.layout.epoch(self.scope), epoch)
+        self.client.set(self.layout.lease(self.scope), f"worker-1/{epoch}", xx=True, keepttl=True)
 
     def install(self, **meta: Any) -> None:
         fields = {"version": 1, "partitions": self.layout.partitions} | meta
@@ -35,6 +46,7 @@ class LayoutWriter:
     def lease(self, state: FeedState = FeedState.LIVE, *, ttl_ms: int | None = None) -> None:
         """Hold the lease (without end unless told) and write the status hash."""
         self.client.hsetnx(self.layout.seq(self.scope), "#id", self.log_name)
+        self.client.set(self.layout.epoch(self.scope), self.epoch)
         self.client.set(self.layout.lease(self.scope), f"worker-1/{self.epoch}", px=ttl_ms)
         self.state(state)
 

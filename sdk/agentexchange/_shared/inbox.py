@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from agentexchange._dispatch import Dispatcher
     from agentexchange_schemas import Envelope
 
+    from .commands import Marks
     from .options import SharedOptions
 
 __all__ = ["Inbox"]
@@ -128,16 +129,40 @@ class Inbox:
                 self.fall_behind(flow)
         return True
 
+    def learn_epoch(self, scope: str, epoch: int) -> None:
+        """Take the newest epoch under which the scope may have been written, as its lease or counter says."""
+        self._epochs[scope] = epoch
+
     def settle(self, scope: str, epoch: int, *, keep: Container[Flow]) -> None:
-        """The log under ``epoch`` was looked at: hand out what waited for it, save what waits for more."""
-        self._epochs[scope] = max(epoch, self._epochs.get(scope, 0))
+        """The scope was looked at since ``epoch`` turned up: hand out what waited for it, save what waits for more."""
         if self.unsettled.get(scope, 0) <= epoch:
             self.unsettled.pop(scope, None)
         for flow in self.flows(scope):
+            self._drop(
+                flow, [envelope for envelope in flow.held or () if self._epochs[scope] < envelope.epoch <= epoch]
+            )
             if flow.is_behind:
                 self.on_behind(flow)
             elif flow.held is not None and flow not in keep:
                 self.release(flow)
+
+    def vet(self, flow: Flow, marks: Marks) -> None:
+        """The topic is about to begin: drop what is held and cannot be, going by what the server counts."""
+        self._drop(flow, flow.implausible(marks.seqs[flow.topic], marks.epoch, marks.received_us))
+
+    def vetted(self, flow: Flow, latest: Envelope | None, marks: Marks) -> Envelope | None:
+        """The latest value to begin with, unless the server counts less than it claims; held ones are vetted too."""
+        self.vet(flow, marks)
+        if latest is None or flow.is_plausible(latest, marks.seqs[flow.topic], marks.epoch, marks.received_us):
+            return latest
+        self.teller.forged(flow)
+        return None
+
+    def _drop(self, flow: Flow, forged: list[Envelope]) -> None:
+        if forged and flow.held is not None:
+            flow.held = [envelope for envelope in flow.held if envelope not in forged]
+            for _ in forged:
+                self.teller.forged(flow)
 
     def unread(self) -> dict[str, int]:
         """Of scopes read from the log: the first place whose event was read but not handed out."""
@@ -239,8 +264,6 @@ class Inbox:
 
     def is_new_epoch(self, scope: str, epoch: int) -> bool:
         """Whether the writer is another than before: its log may be another one, too, and is looked at first."""
-        if scope in self._log_ids:
-            self._epochs.setdefault(scope, epoch)
         if epoch <= self._epochs.get(scope, 0):
             return False
         self.unsettled[scope] = max(epoch, self.unsettled.get(scope, 0))
@@ -269,12 +292,18 @@ class Inbox:
         order = self._order(flow, envelope)
         if order is Order.OLD:
             self.counts["duplicates"] += 1
-        elif order in (Order.HOLE, Order.REPLACED) and not self.is_log_fed(flow) and self.recovers(flow):
-            if order is Order.REPLACED:
+        elif self._is_to_be_read(flow, envelope, order):
+            if order is Order.REPLACED and envelope.epoch > flow.epoch:
                 flow.is_replaced = True
             self.fall_behind(flow)
         else:
             self._accept(flow, envelope, order, source, self._cause(flow))
+
+    def _is_to_be_read(self, flow: Flow, envelope: Envelope, order: Order) -> bool:
+        """Whether the log has the say: where events are missing, and where a time is claimed that may never come."""
+        if self.is_log_fed(flow):
+            return False
+        return flow.leaps(envelope, self._options.now) or (order in (Order.HOLE, Order.REPLACED) and self.recovers(flow))
 
     def recover(self, flow: Flow, envelope: Envelope, source: str = "recovered", cause: Cause = Cause.TRIMMED) -> None:
         """Hand out one event that was read from Redis; what lies between it and the last one is there no more."""
@@ -291,9 +320,9 @@ class Inbox:
             return
         flow.is_cut = False
         for envelope in flow.release():
-            if flow.is_behind:  # it is blocked
+            if flow.is_behind:  # it is blocked, or another read is needed: in the log just read a hole would be filled
                 return
-            self.recover(flow, envelope, "live")
+            self.take(flow, envelope)
 
     def release(self, flow: Flow, latest: Envelope | None = None) -> None:
         """End a hold: the latest value first where the topic begins, then what was held; each event once."""

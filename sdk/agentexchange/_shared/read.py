@@ -17,8 +17,12 @@ if TYPE_CHECKING:
 
     from agentexchange_schemas import Envelope
 
-__all__ = ["envelope_of", "layout_of", "pairs", "report_of", "utc_of"]
+__all__ = ["count_of", "envelope_of", "epoch_of", "layout_of", "pairs", "report_of", "utc_of"]
 
+MAX_COUNT: Final = 2**53 - 1
+"""The highest seq or epoch there is: Redis's scripts count in doubles."""
+
+_COUNT_DIGITS: Final = 16
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -34,6 +38,23 @@ def pairs(reply: Any) -> dict[str, str]:
     """A hash as a flat list (RESP2) or a map, as text."""
     items = reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
     return {_text(name): _text(value) for name, value in items}
+
+
+def count_of(raw: Any) -> int:
+    """A seq, an epoch or a time as a key or field holds it; 0 where there is none, or anything else."""
+    if not isinstance(raw, bytes) or not raw.isdigit() or len(raw) > _COUNT_DIGITS:
+        return 0
+    number = int(raw)
+    return number if number <= MAX_COUNT else 0
+
+
+def epoch_of(lease: Any, counter: Any) -> int:
+    """The newest epoch under which anybody may have written a scope; 0 where nobody ever had the right to.
+
+    Every write is checked against the lease; where nobody holds it, the counter has the last one given out.
+    """
+    held = count_of(lease.rpartition(b"/")[2]) if isinstance(lease, bytes) else 0
+    return held or count_of(counter)
 
 
 def layout_of(meta: Mapping[str, str], prefix: str) -> Layout | None:

@@ -22,7 +22,7 @@ from .log import LogReader
 from .plan import LATEST_FIRST, Plan
 from .pubsub import PubSub
 from .recovery import Recovery
-from .scan import Tools, log_of
+from .scan import LogName, Tools, log_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from .flow import Flow
     from .inbox import Inbox
     from .options import SharedOptions
-    from .scan import LogName
 
 __all__ = ["SharedSession"]
 
@@ -203,8 +202,10 @@ class SharedSession:
             await self._pubsub.barrier()
             await self._settle()
             for flow in fresh:
-                if not (flow.has_begun or flow.held):
-                    flow.begin(marks.seqs[flow.topic], marks.epoch, marks.end_us)
+                if not flow.has_begun:
+                    self._inbox.vet(flow, marks)
+                    if not flow.held:
+                        flow.begin(marks.seqs[flow.topic], marks.epoch, marks.end_us)
                 self._inbox.release(flow)
 
     def _feed_from_logs(self, old: Plan) -> None:
@@ -251,13 +252,15 @@ class SharedSession:
         if not flows:
             return
         latest = await self._commands.latest(self.layout, flows)
+        marks = await self._tools.marks(LogName(scope, is_candles=False), flows)
         # What was published before the latest value was read may still be on its way on the other connection.
         await self._pubsub.barrier()
         if any(self._inbox.is_new_epoch(scope, value.epoch) for value in latest if value is not None):
             await self._settle()
         self._due.difference_update(flows)
         without: list[Flow] = []
-        for flow, envelope in zip(flows, latest, strict=True):
+        for flow, found in zip(flows, latest, strict=True):
+            envelope = found if flow.has_begun else self._inbox.vetted(flow, found, marks)
             if envelope is None and not self._inbox.is_log_fed(flow):
                 without.append(flow)
             else:
@@ -344,6 +347,7 @@ class SharedSession:
         looks = await self._commands.look(self.layout, names)
         now, clock = self._options.now(), self._options.clock()
         for scope, look in zip(names, looks, strict=True):
+            self._inbox.learn_epoch(scope, look.epoch)
             if look.log_id is not None:
                 self._learn_log(scope, look.log_id)
         watch = self._inbox.teller.watch

@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from agentexchange_schemas import Cause, FeedState, FeedStatus
+from agentexchange_schemas import Cause, EnvelopeError, FeedState, FeedStatus
 
 from .read import utc_of
 from .scope import ScopeWatch
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from agentexchange_schemas import Envelope, EnvelopeError
+    from agentexchange_schemas import Envelope
 
     from .flow import Flow
 
@@ -86,6 +86,10 @@ class Teller:
         if exc.field not in self._junk_logged:
             self._junk_logged.add(exc.field)
             _log.warning("unreadable envelope in %s (further ones of the kind are only counted): %s", where, exc)
+
+    def forged(self, flow: Flow) -> None:
+        """An envelope claims an epoch, a number or a time that the server does not know of."""
+        self.junk(EnvelopeError(f"envelope: no bridge can have written it into {flow.scope}", field="e"), flow.topic)
 
     def _gap(self, flow: Flow, envelope: Envelope | None, **what: Any) -> None:
         self.counts["gaps"] += 1
