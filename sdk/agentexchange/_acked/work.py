@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
 
     from .options import AckedOptions
 
-__all__ = ["Entry", "Work", "order_of"]
+__all__ = ["Entry", "Work", "is_entry_id", "order_of"]
+
+is_entry_id = re.compile(rb"[0-9]{1,20}-[0-9]{1,20}").fullmatch
+"""Whether bytes are a stream entry id."""
 
 _log: Final = logging.getLogger("agentexchange.handlers")
 _MAX_HISTORY: Final = 20  # attempts of one event that are told

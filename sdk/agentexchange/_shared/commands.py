@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from agentexchange.redis import ReplyError, RespStream, pack
 from agentexchange_schemas import Layout
 from agentexchange_schemas.envelope import log_id
-from agentexchange_schemas.layout import LOG_ID_FIELD, RECEIVED_FIELD
+from agentexchange_schemas.layout import LOG_ID_FIELD, RECEIVED_FIELD, count_of
 
-from .read import count_of, envelope_of, epoch_of, layout_of, pairs, report_of
+from .read import envelope_of, epoch_of, layout_of, pairs, report_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

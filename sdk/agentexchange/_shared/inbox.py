@@ -36,7 +36,7 @@ class Inbox:
         teller: counts, and tells the status handlers.
         on_control: gets every reply of the pub/sub connection that is no message.
         on_behind: called with each flow that has missed something: it is to be read from the log.
-        unsettled: scopes under an epoch whose log has not been looked at; their events are held until `settle`.
+        unsettled: scopes under an epoch that was not looked at; their events are held until `settle`.
         log_fed: market scopes whose ticks and notices are read from the log, not from channels: by scope, the flows
             that are wanted by their key, or None for every ticker.
     """
@@ -51,7 +51,7 @@ class Inbox:
         self._log_ids: dict[str, bytes] = {}
         self._epochs: dict[str, int] = {}
         self.log_fed: dict[str, dict[bytes, Flow] | None] = {}
-        self.unsettled: dict[str, int] = {}
+        self.unsettled: set[str] = set()
         self.teller = Teller(dispatcher.status, options.now)
         self.counts = self.teller.counts
         self.on_control: Callable[[Any], None] = _ignore
@@ -114,8 +114,9 @@ class Inbox:
         for flow in self.flows(scope):
             self.forget(flow)
         self.teller.forget(scope)
-        for known in (self._flows, self._log_ids, self._epochs, self.unsettled, self.log_fed):
+        for known in (self._flows, self._log_ids, self._epochs, self.log_fed):
             known.pop(scope, None)
+        self.unsettled.discard(scope)
 
     def learn_log(self, scope: str, log_id: bytes) -> bool:
         """Take the name of the scope's log: whether it replaces another one, whose seqs then mean nothing any more."""
@@ -133,18 +134,26 @@ class Inbox:
         """Take the newest epoch under which the scope may have been written, as its lease or counter says."""
         self._epochs[scope] = epoch
 
-    def settle(self, scope: str, epoch: int, *, keep: Container[Flow]) -> None:
-        """The scope was looked at since ``epoch`` turned up: hand out what waited for it, save what waits for more."""
-        if self.unsettled.get(scope, 0) <= epoch:
-            self.unsettled.pop(scope, None)
+    def suspects(self, scope: str) -> list[Envelope]:
+        """What is held of the scope because its epoch is not known yet."""
+        known = self._epochs.get(scope, 0)
+        return [envelope for flow in self.flows(scope) for envelope in flow.held or () if envelope.epoch > known]
+
+    def settle(self, scope: str, suspects: list[Envelope], *, keep: Container[Flow]) -> None:
+        """The scope was looked at since ``suspects`` came: hand out what waited for it, save what waits for more.
+
+        A suspect whose epoch the server had not given out by then is nobody's who may write.
+        """
+        known = self._epochs.get(scope, 0)
+        forged = [envelope for envelope in suspects if envelope.epoch > known]
         for flow in self.flows(scope):
-            self._drop(
-                flow, [envelope for envelope in flow.held or () if self._epochs[scope] < envelope.epoch <= epoch]
-            )
+            self._drop(flow, forged)
             if flow.is_behind:
                 self.on_behind(flow)
-            elif flow.held is not None and flow not in keep:
+            elif flow.has_begun and flow not in keep and all(held.epoch <= known for held in flow.held or ()):
                 self.release(flow)
+        if not self.suspects(scope):  # else some came since, and there is another look
+            self.unsettled.discard(scope)
 
     def vet(self, flow: Flow, marks: Marks) -> None:
         """The topic is about to begin: drop what is held and cannot be, going by what the server counts."""
@@ -159,10 +168,13 @@ class Inbox:
         return None
 
     def _drop(self, flow: Flow, forged: list[Envelope]) -> None:
-        if forged and flow.held is not None:
-            flow.held = [envelope for envelope in flow.held if envelope not in forged]
-            for _ in forged:
-                self.teller.forged(flow)
+        """Count those of ``forged`` that the flow holds, and hold them no more."""
+        if not (forged and flow.held):
+            return
+        kept = [envelope for envelope in flow.held if envelope not in forged]
+        for _ in range(len(flow.held) - len(kept)):
+            self.teller.forged(flow)
+        flow.held = kept
 
     def unread(self) -> dict[str, int]:
         """Of scopes read from the log: the first place whose event was read but not handed out."""
@@ -181,9 +193,7 @@ class Inbox:
         self.on_behind = _ignore
         for flow in self.flows():
             if flow.has_begun:
-                flow.held = None
-            else:
-                self.release(flow)
+                flow.held = None  # what has not begun goes on from what it holds
             flow.cut()
         self.log_fed.clear()
         self.teller.lost(reason)
@@ -266,7 +276,7 @@ class Inbox:
         """Whether the writer is another than before: its log may be another one, too, and is looked at first."""
         if epoch <= self._epochs.get(scope, 0):
             return False
-        self.unsettled[scope] = max(epoch, self.unsettled.get(scope, 0))
+        self.unsettled.add(scope)
         self.teller.on_change()
         return True
 
@@ -280,6 +290,8 @@ class Inbox:
 
     def _take_or_hold(self, flow: Flow, envelope: Envelope, source: str) -> None:
         if flow.keep(envelope) or flow.is_behind:
+            if not flow.has_begun:
+                self.teller.on_change()
             return
         if flow.held is not None:
             self.release(flow)
@@ -303,7 +315,9 @@ class Inbox:
         """Whether the log has the say: where events are missing, and where a time is claimed that may never come."""
         if self.is_log_fed(flow):
             return False
-        return flow.leaps(envelope, self._options.now) or (order in (Order.HOLE, Order.REPLACED) and self.recovers(flow))
+        return flow.leaps(envelope, self._options.now) or (
+            order in (Order.HOLE, Order.REPLACED) and self.recovers(flow)
+        )
 
     def recover(self, flow: Flow, envelope: Envelope, source: str = "recovered", cause: Cause = Cause.TRIMMED) -> None:
         """Hand out one event that was read from Redis; what lies between it and the last one is there no more."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from agentexchange.errors import ConnectionError as FinalConnectionError
 from agentexchange_schemas import EnvelopeError, FeedStatus, Layout, LayoutError
 from agentexchange_schemas.envelope import decode
-from agentexchange_schemas.layout import LAYOUT_VERSION
+from agentexchange_schemas.layout import LAYOUT_VERSION, count_of
 
 from .scope import status_of
 
@@ -17,12 +17,8 @@ if TYPE_CHECKING:
 
     from agentexchange_schemas import Envelope
 
-__all__ = ["count_of", "envelope_of", "epoch_of", "layout_of", "pairs", "report_of", "utc_of"]
+__all__ = ["envelope_of", "epoch_of", "layout_of", "pairs", "report_of", "utc_of"]
 
-MAX_COUNT: Final = 2**53 - 1
-"""The highest seq or epoch there is: Redis's scripts count in doubles."""
-
-_COUNT_DIGITS: Final = 16
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -38,14 +34,6 @@ def pairs(reply: Any) -> dict[str, str]:
     """A hash as a flat list (RESP2) or a map, as text."""
     items = reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
     return {_text(name): _text(value) for name, value in items}
-
-
-def count_of(raw: Any) -> int:
-    """A seq, an epoch or a time as a key or field holds it; 0 where there is none, or anything else."""
-    if not isinstance(raw, bytes) or not raw.isdigit() or len(raw) > _COUNT_DIGITS:
-        return 0
-    number = int(raw)
-    return number if number <= MAX_COUNT else 0
 
 
 def epoch_of(lease: Any, counter: Any) -> int:

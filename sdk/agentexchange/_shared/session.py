@@ -243,8 +243,7 @@ class SharedSession:
         """Hand out the latest values that are due, if the scope is live; else let events pass until it is."""
         flows = [flow for flow in self._due if flow.scope == scope]
         if not self._inbox.teller.watch(scope).is_live:
-            for flow in flows:
-                self._inbox.release(flow)
+            await self._begin(flow for flow in flows if flow.held)
             return
         for flow in flows:
             flow.hold()
@@ -337,9 +336,10 @@ class SharedSession:
 
     async def _settle(self) -> None:
         """Look at the logs of scopes that came under a new writer, before any of its seqs is trusted."""
-        for scope, epoch in list(self._inbox.unsettled.items()):
+        for scope in sorted(self._inbox.unsettled):
+            suspects = self._inbox.suspects(scope)
             self._tell(await self._look([scope]))
-            self._inbox.settle(scope, epoch, keep=self._due)
+            self._inbox.settle(scope, suspects, keep=self._due)
 
     async def _look(self, scopes: Iterable[str]) -> list[FeedStatus | None]:
         """What is to be told of them."""
