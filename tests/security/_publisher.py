@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from tests.sdk._layout_writer import LayoutWriter
 
-__all__ = ["FORGERIES", "MALFORMED", "WRITES", "Publisher"]
+__all__ = ["BEFORE_A_WORKER", "FORGERIES", "MALFORMED", "OLD_NUMBER", "REPAIRED", "WRITES", "Publisher"]
 
 HUGE = 2**62
 YEAR_US = 365 * 86_400_000_000
@@ -122,7 +122,6 @@ FORGERIES = [
     Attack("a negative number", forged(n=-5), DROPPED),
     Attack("an epoch of the past", forged(e=0), DROPPED),
     Attack("a negative epoch", forged(e=-(2**63)), DROPPED),
-    Attack("an old number with a newer time", lambda by: by.publish(by.envelope(n=1)), DROPPED),
     Attack("a number and a time far ahead", ahead(n=1_000_000, r=50 * YEAR_US), DROPPED),
     Attack(
         "a heartbeat with an epoch far in the future",
@@ -142,6 +141,10 @@ FORGERIES = [
         DROPPED,
     ),
 ]
+
+
+OLD_NUMBER = Attack("an old number with a newer time", lambda by: by.publish(by.envelope(n=1)), DROPPED)
+"""While a client runs; one that joins at this very moment may take it for its first event."""
 
 
 def value(name: str, content: Any) -> Callable[[Publisher], None]:
@@ -187,3 +190,28 @@ WRITES = [
     ),
 ]
 """What a right to write does, to a client that joins and to one that is there; the bridge's next write repairs it."""
+
+
+def wrong_type(name: str) -> Callable[[Publisher], None]:
+    return lambda by: by.client.geoadd(by.base + name, (1.0, 1.0, "member"))
+
+
+REPAIRED = "told, and goes on when it is repaired"
+BEFORE_A_WORKER = [
+    *(
+        Attack(f"the {what} is another type of key", wrong_type(name), REPAIRED)
+        for name, what in (
+            ("lease", "lease"),
+            ("epoch", "epoch counter"),
+            ("seq", "seq hash"),
+            ("log", "log"),
+            ("log:candles", "candle log"),
+            ("status", "status hash"),
+            ("latest:orders", "set of open orders"),
+        )
+    ),
+    Attack("a lease that names no epoch", value("lease", "nonsense"), REPAIRED),
+    Attack("a lease of 200 KB", value("lease", "x" * 200_000), REPAIRED),
+    *(attack for attack in WRITES if "latest value" not in attack.name),
+]
+"""What a worker finds."""

@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from agentexchange_bridge.lease import LeaseState
 from agentexchange_schemas import account_scope
+from agentexchange_schemas.envelope import decode
+from tests.bridge._kit import candle, make_writer, order, ticker, until
 from tests.sdk._layout_writer import LayoutWriter
 from tests.sdk._shared_client import KEY, SharedClient, no_wait
 
 from ._attack import COUNTED, Attack
-from ._publisher import FORGERIES, MALFORMED, WRITES, Publisher
+from ._publisher import BEFORE_A_WORKER, FORGERIES, MALFORMED, OLD_NUMBER, REPAIRED, WRITES, Publisher
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,7 +63,7 @@ async def arrived(got: Recorder, by: Publisher, last: int) -> None:
     await got.until(lambda got: last in seqs(got, by))
 
 
-@pytest.mark.parametrize("attack", [*MALFORMED, *FORGERIES], ids=str)
+@pytest.mark.parametrize("attack", [*MALFORMED, *FORGERIES, OLD_NUMBER], ids=str)
 async def test_it_costs_one_counted_error_at_most(
     by: Publisher, redis_server: RedisServer, topic: str, attack: Attack
 ) -> None:
@@ -137,3 +141,30 @@ async def test_what_is_written_over_is_got_over(
         assert {*range(last - 2, last + 1)} <= {*seqs(got, by)}
         assert len(seqs(got, by)) == len({*seqs(got, by)})
         assert not [event for event in got.events if "forged" in event.fields]
+
+
+@pytest.mark.parametrize("attack", BEFORE_A_WORKER, ids=str)
+async def test_a_worker_writes_on_whatever_it_finds(redis_server: RedisServer, attack: Attack) -> None:
+    with contextlib.closing(LayoutWriter(redis_server.url)) as intruder:
+        by = Publisher(intruder, TICKER)
+        attack.do(by)
+        writer = make_writer(redis_server.url)
+        task = asyncio.create_task(writer.run())
+        try:
+            if attack.outcome == REPAIRED:
+                writer.order(*order("early"))
+                await until(lambda: writer.stats.redis_failures > 0 or writer.stats.lease is LeaseState.STANDBY)
+                by.client.flushall()
+            await until(lambda: writer.outbox.is_open)
+            for number in range(20):
+                writer.order(*order(str(number)))
+                writer.candle(*candle(closed=True))
+            writer.tick(*ticker(price="last"))
+            await until(lambda: writer.outbox.is_empty)
+            newest = decode(by.client.get(f"{by.base}latest:ticker:BTCUSDT"))
+            assert newest.data["price"] == "last"
+            assert 0 < newest.epoch < 2**53
+            assert by.client.smismember(f"{by.base}latest:orders", [str(number) for number in range(20)]) == [1] * 20
+        finally:
+            writer.stop(time.time_ns() // 1000)
+            await asyncio.wait_for(task, 10)
