@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
-    from websockets.asyncio.client import ClientConnection
 
     from agentexchange._urls import UpstreamUrl
 
@@ -20,6 +19,19 @@ __all__ = ["open_connection"]
 
 _MAX_QUEUE: Final = 16
 """Frames that may wait for the session before the socket is read again; one read brings many more at once."""
+
+
+_MAX_UNSENT_BYTES: Final = 1024 * 1024
+"""Answers to pings that a server may leave unread: the library answers each, and waits for nobody."""
+
+
+class _Connection(ClientConnection):
+    """Cut off where the server makes it write, and does not read."""
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.transport.get_write_buffer_size() > _MAX_UNSENT_BYTES:
+            self.transport.abort()
 
 
 class _QuietLogger(logging.LoggerAdapter[logging.Logger]):
@@ -37,6 +49,7 @@ async def open_connection(url: UpstreamUrl, api_key: SecretStr, options: FeedOpt
     tls: dict[str, Any] = {"ssl": options.ssl_context} if url.secure and options.ssl_context else {}
     return await connect(
         url.with_key(api_key),
+        create_connection=_Connection,
         compression="deflate" if options.compression else None,
         # a proxy of the environment is for the way out of this machine
         proxy=None if url.is_loopback else True,
