@@ -6,8 +6,8 @@ span, and says what must have happened in between and what cannot be known. `Tru
 
 from __future__ import annotations
 
-from ._account import AccountTruth
+from ._account import CLOCK_SLACK, AccountTruth
 from ._filter import TruthFilter
 from ._snapshot import Findings, Snapshot, Span
 
-__all__ = ["AccountTruth", "Findings", "Snapshot", "Span", "TruthFilter"]
+__all__ = ["CLOCK_SLACK", "AccountTruth", "Findings", "Snapshot", "Span", "TruthFilter"]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from agentexchange_schemas import FeedStatus
 
-__all__ = ["MAX_ORDERS", "AccountTruth"]
+__all__ = ["CLOCK_SLACK", "MAX_ORDERS", "AccountTruth"]
 
 MAX_ORDERS: Final = 10_000
 """Orders whose last state is kept."""
