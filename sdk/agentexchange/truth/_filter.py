@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from agentexchange_schemas import FeedState
 
@@ -16,9 +16,12 @@ if TYPE_CHECKING:
 
 __all__ = ["TruthFilter"]
 
+_Take: TypeAlias = "Callable[[str, dict[str, Any]], None]"
+
 _ORDERS: Final = "orders"
 _PORTFOLIO: Final = "portfolio"
-_ABOUT: Final = frozenset((None, _ORDERS, _PORTFOLIO))
+_PRIVATE: Final = frozenset((_ORDERS, _PORTFOLIO))
+_ABOUT: Final = frozenset((None, *_PRIVATE))
 _AWAY: Final = frozenset((FeedState.BLIND, FeedState.AUTH_FAILED))
 _THERE: Final = frozenset((FeedState.LIVE, FeedState.STALE))  # an account has no ticks to miss
 
@@ -36,31 +39,24 @@ class TruthFilter:
         on_event: takes the events.
         on_status: takes the statuses.
         now: the time (UTC).
+
+    Attributes:
+        on_event: takes one event.
     """
 
     def __init__(
         self,
-        on_event: Callable[[str, dict[str, Any]], None],
+        on_event: _Take,
         on_status: Callable[[FeedStatus], None],
         *,
         now: Callable[[], datetime] = _now,
     ) -> None:
+        self.on_event = _branch(on_event, self._on_private)
         self._hand_on = on_event
         self._tell = on_status
         self._now = now
         self._truth = AccountTruth()
         self._away: set[str | None] = set()
-
-    def on_event(self, topic: str, fields: dict[str, Any]) -> None:
-        """One event. Market data pays for two comparisons."""
-        if topic == _ORDERS:
-            told = self._truth.order(fields)
-            if told is not None:
-                self._hand_on(topic, told)
-        elif topic == _PORTFOLIO:
-            self._on_portfolio(topic, fields)
-        else:
-            self._hand_on(topic, fields)
 
     def on_status(self, status: FeedStatus) -> None:
         """The feed's state changed, or one topic's."""
@@ -75,8 +71,8 @@ class TruthFilter:
             if not self._away:
                 self._sees_again(status.until or self._now())
 
-    def _on_portfolio(self, topic: str, fields: dict[str, Any]) -> None:
-        told, status = self._truth.portfolio(fields)
+    def _on_private(self, topic: str, fields: dict[str, Any]) -> None:
+        told, status = (self._truth.order(fields), None) if topic == _ORDERS else self._truth.portfolio(fields)
         if told is not None:
             self._hand_on(topic, told)
         if status is not None:
@@ -86,3 +82,12 @@ class TruthFilter:
         span = self._truth.seeing(until)
         if span is not None:
             self._tell(self._truth.unanswered(span))
+
+
+def _branch(market: _Take, private: _Take) -> _Take:
+    """The hot path: what market data pays is one look at the topic."""
+
+    def on_event(topic: str, fields: dict[str, Any]) -> None:
+        (private if topic in _PRIVATE else market)(topic, fields)
+
+    return on_event
