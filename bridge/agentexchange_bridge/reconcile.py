@@ -43,12 +43,14 @@ class ReconcileOptions:
 
     Attributes:
         ask_again_s: pauses between tries to ask the platform; after the last one it is given up until the next span.
-        read_again_s: the same of reading from Redis.
+        look_s: how long one try may take as a whole.
+        read_again_s: pauses between tries to read from Redis.
         sleep: waits so many seconds.
         wall: µs since the Unix epoch.
     """
 
     ask_again_s: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+    look_s: float = 60.0
     read_again_s: tuple[float, ...] = (0.1, 0.5, 1.0, 2.0)
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     wall: Callable[[], int] = wall_us
@@ -204,13 +206,15 @@ class Reconciler:
         """One try: None where the answer was handed out, or else why there is none."""
         self._truth.asking()
         try:
-            snapshot = await take_snapshot(rest, self._truth, span, self._last_known)
-        except (RestError, RedisLinkError) as exc:
+            async with asyncio.timeout(self._options.look_s):
+                snapshot = await take_snapshot(rest, self._truth, span, self._last_known)
+        except (RestError, RedisLinkError, TimeoutError) as exc:
+            fault = str(exc) or f"not all was answered within {self._options.look_s:g} s"
             if turn == self._turn:
                 self._truth.not_asking()
                 self.writer.stats.rest_failures += 1
-            self._log.info("the platform could not be asked", error=str(exc))
-            return str(exc)
+            self._log.info("the platform could not be asked", error=fault)
+            return fault
         if turn == self._turn:
             findings = self._truth.answered(span, snapshot)
             self._hand_out(findings.events)

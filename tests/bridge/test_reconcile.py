@@ -241,6 +241,17 @@ async def test_that_redis_cannot_be_read_is_said_and_tried_again_after_the_next_
         assert "(left open)" in desk.told(Cause.ORDERS_UNKNOWN)[0]
 
 
+async def test_a_look_that_takes_too_long_is_given_up() -> None:
+    rest = Rest()
+    async with running(rest, pauses=0) as desk:
+        desk.reconciler._options = ReconcileOptions(ask_again_s=(), look_s=0.01)
+        desk.own()
+        rest.gate.clear()
+        desk.blind_span()
+        await until(lambda: desk.reconciler._unasked is not None)
+        assert "not all was answered within 0.01 s" in desk.told(Cause.ORDERS_UNKNOWN)[0]
+
+
 async def test_events_are_never_held_up_by_a_platform_that_does_not_answer() -> None:
     rest = Rest()
     async with running(rest) as desk:

@@ -82,7 +82,7 @@ class AccountTruth:
             return
         self._since = since
         self._is_outdated = True
-        self._unsure.update(dict.fromkeys(self._orders.open_ids))
+        self._unsure = dict.fromkeys(self._orders.open_ids)
         self._explained = set()
         self._late.clear()
         self._late_portfolio = None
@@ -161,7 +161,7 @@ class AccountTruth:
         events += [("portfolio", fields) for fields in self._found_portfolio(snapshot.portfolio)]
         lost = self._never_told(found, snapshot.gone)
         if self._is_outdated:  # what was true a moment ago may have changed, and the next answer will tell
-            self._unsure.update(dict.fromkeys(self._orders.open_ids))
+            self._unsure = dict.fromkeys(self._orders.open_ids)
         statuses = [_words.fetched(span, len(events))] if events else []
         if lost or snapshot.gaps:
             statuses.append(_words.incomplete(span, lost, snapshot.gaps))

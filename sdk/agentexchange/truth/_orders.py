@@ -46,7 +46,10 @@ class OrderState(NamedTuple):
 
 
 class KnownOrders:
-    """The last state of each order, open ones with their fields. Bounded: final ones go first, then the oldest."""
+    """The last state of each order, open ones with their fields.
+
+    Bounded: final ones go first, and those first whose last change is longest ago.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -55,7 +58,7 @@ class KnownOrders:
 
     @property
     def open_ids(self) -> Collection[str]:
-        """The orders that are open as far as is known."""
+        """The orders that are open as far as is known, the last changed last."""
         return self._open.keys()
 
     def get(self, order_id: str) -> OrderState | None:
@@ -65,11 +68,10 @@ class KnownOrders:
 
     def put(self, order_id: str, state: OrderState, fields: dict[str, Any]) -> None:
         """From now on the order is known to be so."""
+        self.forget(order_id)
         if state.is_final:
-            self._open.pop(order_id, None)
             self._final[order_id] = state
         else:
-            self._final.pop(order_id, None)
             self._open[order_id] = (state, dict(fields))
         if len(self._open) + len(self._final) > self._limit:
             oldest = self._final or self._open

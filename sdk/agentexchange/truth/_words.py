@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["executed_unseen", "fetched", "incomplete", "unknown"]
 
 MAX_IDS: Final = 20
-"""Order ids that one message names; of more it says how many."""
+"""Order ids that one message names, the last changed; of more it says how many."""
 
 _MAX_ID: Final = 64
 _MAX_AMOUNT: Final = 40
@@ -65,7 +65,7 @@ def _orders(count: int) -> str:
 
 
 def _named(ids: Collection[str]) -> str:
-    named = [order_id[:_MAX_ID] for order_id in list(ids)[:MAX_IDS]]
+    named = [order_id[:_MAX_ID] for order_id in list(ids)[-MAX_IDS:]]
     more = f" and {len(ids) - MAX_IDS} more" if len(ids) > MAX_IDS else ""
     return f" ({', '.join(named)}{more})"
 
