@@ -112,7 +112,7 @@ class RestOptions:
 
     timeout_s: float = 10.0
     connect_timeout_s: float = 5.0
-    max_body_bytes: int = 8 * 1024 * 1024
+    max_body_bytes: int = 4 * 1024 * 1024
     ssl_context: ssl.SSLContext | None = None
 
 
