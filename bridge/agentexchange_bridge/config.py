@@ -16,6 +16,8 @@ from .batch import Retention
 from .outbox import OutboxLimits
 
 if TYPE_CHECKING:
+    import ssl
+
     from agentexchange._urls import RedisUrl, UpstreamUrl
 
     from .rest import RestUrl
@@ -55,6 +57,7 @@ class WorkerConfig:
         partitions: number of market scopes; every worker and client of one prefix must agree.
         worker_id: 1 to 64 of ``A-Z a-z 0-9 . _ -``, unique per process; None makes one.
         rest_url: where the platform is asked what happened in a blind span of an account; None: it is not asked.
+        ssl_context: for wss:// and https://; None verifies against the system's certificates.
         tick_stale_after_s: how long ``ticker:all`` may be without any tick before the session is replaced.
         lease_ttl_s: how long a lease lives without a heartbeat.
         beat_s: from one heartbeat to the next.
@@ -81,6 +84,7 @@ class WorkerConfig:
     partitions: int = 1
     worker_id: str | None = None
     rest_url: RestUrl | None = None
+    ssl_context: ssl.SSLContext | None = None
     tick_stale_after_s: float = 10.0
     lease_ttl_s: float = 3.0
     beat_s: float = 1.0

@@ -24,7 +24,7 @@ from .meta import agree_on_layout
 from .outbox import Outbox, OutboxLimits, wall_us
 from .pulse import Pulse
 from .reconcile import Reconciler
-from .rest import RestClient
+from .rest import RestClient, RestOptions
 from .side import Side
 from .stats import UpstreamStats, WorkerStats
 from .writer import ScopeWriter, WriterOptions
@@ -74,7 +74,11 @@ class Worker:
         self.layout = Layout(config.prefix, config.partitions)
         self.stats = WorkerStats()
         self._log: FilteringBoundLogger = (log or structlog.get_logger()).bind(worker=self.worker_id)
-        self._feed_options = replace(feed_options or FeedOptions(), tick_stale_after_s=config.tick_stale_after_s)
+        self._feed_options = replace(
+            feed_options or FeedOptions(),
+            tick_stale_after_s=config.tick_stale_after_s,
+            ssl_context=config.ssl_context,
+        )
         self._on_batch = on_batch
         self._pulse = Pulse()
         self._keys = MarketKeys(config.accounts)
@@ -285,8 +289,8 @@ class Worker:
         return Side(intake, log=self._log)
 
     def _rest_of(self, account: Account) -> RestClient | None:
-        url = self.config.rest_url
-        return None if url is None else RestClient(url, account.key, account.secret)
+        url, options = self.config.rest_url, RestOptions(ssl_context=self.config.ssl_context)
+        return None if url is None else RestClient(url, account.key, account.secret, options=options)
 
     def _intake(self, name: str, **what: Any) -> Intake:
         self.stats.upstreams[name] = upstream = UpstreamStats(name)
