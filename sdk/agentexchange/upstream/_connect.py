@@ -44,11 +44,14 @@ class _QuietLogger(logging.LoggerAdapter[logging.Logger]):
 _logger: Final = _QuietLogger(logging.getLogger("agentexchange.upstream.websockets"))
 
 
-async def open_connection(url: UpstreamUrl, api_key: SecretStr, options: FeedOptions) -> ClientConnection:
-    """Connect and shake hands; raises what websockets raises (`_verdict` reads it)."""
+async def open_connection(url: UpstreamUrl, api_key: SecretStr | None, options: FeedOptions) -> ClientConnection:
+    """Connect and shake hands, with a key or only to see who answers; raises what websockets raises.
+
+    Its exceptions are read by `_verdict`.
+    """
     tls: dict[str, Any] = {"ssl": options.ssl_context} if url.secure and options.ssl_context else {}
     return await connect(
-        url.with_key(api_key),
+        str(url) if api_key is None else url.with_key(api_key),
         create_connection=_Connection,
         compression="deflate" if options.compression else None,
         # a proxy of the environment is for the way out of this machine
