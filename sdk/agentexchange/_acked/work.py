@@ -233,7 +233,8 @@ class Work:
             entry.delays = backoff(self._options.retry_first_s, cap=self._options.retry_cap_s, random=shared.random)
         pause = next(entry.delays)
         entry.not_before = self._clock() + pause
-        _log.warning("attempt %d of %d failed, the next in %.1f s: %s", entry.attempts, most, pause, exc)
+        told = self._mask(str(exc))
+        _log.warning("attempt %d of %d failed, the next in %.1f s: %s", entry.attempts, most, pause, told)
         entry.attempts += 1
         entry.source, entry.is_begun = "redelivered", False
         self.retries.append(entry)
