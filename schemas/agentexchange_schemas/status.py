@@ -50,6 +50,8 @@ class Cause(StrEnum):
     BEYOND_LIMIT = "beyond_limit"
     SHUTDOWN = "shutdown"
     JUNK = "junk"
+    OVERLAP = "overlap"
+    """A topic moved between sessions, and what each of them brought could not be joined with certainty."""
 
 
 class FeedStatus(BaseModel):
