@@ -24,6 +24,9 @@ WILDCARD: Final = Topic.ticker(ALL)
 _BACK: Final = 0.8
 """Singles are taken one by one again when they are fewer than this share of the bound: no flapping around it."""
 
+_SPARE_SHARE: Final = 4
+"""A lane is emptied into the others where a quarter of a lane stays free: the next topic is not to open it again."""
+
 
 def is_single(topic: Topic) -> bool:
     """Whether this is the ticker of one symbol."""
@@ -36,7 +39,7 @@ class Decision:
 
     Attributes:
         opened: lanes to open.
-        left: subscriptions that are not to stay; `Allocation.released` ends them.
+        left: subscriptions that are not to stay where they are; `Allocation.released` ends them.
         sacrificed: of those, the ones that are in the way of ``ticker:all``: to be left at once.
         placed: subscriptions to make.
         closed: lanes that hold nothing.
@@ -157,6 +160,8 @@ class Allocation:
         if not waiting:
             self._place([topic for topic in optional if topic not in given_up], decision)
         self._close(decision)
+        if not is_moving and not any(self.leaving.values()):
+            self._gather(decision)
         return decision
 
     def _folds(self) -> bool:
@@ -199,13 +204,14 @@ class Allocation:
         """Find a place for each; returns those for which there is none."""
         loads = self._loads()
         self._open(len(topics), loads, decision)
-        waiting = []
+        waiting, reserved = [], self._reserved()
         for topic in topics:
-            lane = self._lane_for(topic, loads)
+            lane = self._lane_for(topic, loads, reserved)
             if lane is None:
                 waiting.append(topic)
                 continue
             self.places[topic] = lane
+            reserved = self._reserved() if topic.is_private else reserved
             loads[lane] += 1
             decision.placed.append((topic, lane))
         return waiting
@@ -219,13 +225,17 @@ class Allocation:
             decision.opened.append(self._newest)
             lacking -= self.capacity
 
-    def _lane_for(self, topic: Topic, loads: Counter[int]) -> int | None:
-        """The emptiest lane with room; of an account's two topics, the second goes to the first one's if it can."""
+    def _lane_for(self, topic: Topic, loads: Counter[int], reserved: int | None) -> int | None:
+        """The emptiest lane with room; ``reserved`` is the one where there should be room for a private topic."""
         free = [lane for lane in self.leaving if loads[lane] < self._cap(lane)]
-        if topic.is_private:
-            beside = {lane for other, lane in self.places.items() if other.is_private}
-            free = [lane for lane in free if lane in beside] or free
-        return min(free, key=lambda lane: (loads[lane], lane), default=None)
+        if topic.is_private and reserved in free:
+            return reserved
+        return min(free, key=lambda lane: (loads[lane] + (lane == reserved), lane), default=None)
+
+    def _reserved(self) -> int | None:
+        """The lane that has one of an account's two topics: the other is to be beside it."""
+        private = [lane for topic, lane in self.places.items() if topic.is_private]
+        return private[0] if len(private) == 1 else None
 
     def _make_room(self, waiting: list[Topic], decision: Decision) -> set[Topic]:
         """Give up what is optional for what is required; what finds no room all the same is told once.
@@ -254,6 +264,30 @@ class Allocation:
         if self._sacrificed is None and len(singles) == len(held) > 0:
             decision.sacrificed = singles[-1:]
             self._sacrificed = singles[-1][0]
+
+    def _gather(self, decision: Decision) -> None:
+        """Empty a lane where the others have room for all that it holds, with some to spare.
+
+        Not one with private topics, nor the wildcard's: these stay.
+        """
+        loads = self._loads()
+        staying = {lane for topic, lane in self.places.items() if topic.is_private or topic.is_wildcard}
+        lanes = [lane for lane in self.leaving if lane not in staying]
+        if not lanes or len(self.leaving) == 1:
+            return
+        emptied = min(lanes, key=lambda lane: (loads[lane], -lane))
+        room = sum(max(0, self._cap(lane) - loads[lane]) for lane in self.leaving if lane != emptied)
+        if loads[emptied] > room - self.capacity // _SPARE_SHARE:
+            return
+        loads[emptied] = self._cap(emptied)
+        reserved = self._reserved()
+        for topic in [topic for topic, lane in self.places.items() if lane == emptied]:
+            self._give_up(topic, emptied, decision)
+            lane = self._lane_for(topic, loads, reserved)
+            assert lane is not None  # noqa: S101 - there is room, as was counted
+            self.places[topic] = lane
+            loads[lane] += 1
+            decision.placed.append((topic, lane))
 
     def _close(self, decision: Decision) -> None:
         """Close what is empty, but the oldest where all are."""

@@ -1,4 +1,4 @@
-"""Symbols on their way from one session to another: what each step is and when the next is due. No I/O."""
+"""Topics on their way from one session to another: what each step is and when the next is due. No I/O."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Step(IntEnum):
 
 @dataclass(slots=True, eq=False)
 class Move:
-    """One symbol's move: from the lane ``old``, where it is subscribed as ``old_wire``, to ``new``."""
+    """One topic's move: from the lane ``old``, where it is subscribed as ``old_wire``, to ``new``."""
 
     topic: Topic
     old: int
@@ -138,7 +138,7 @@ class Moves:
         ]
 
     def lost_by_new(self, lane: int) -> None:
-        """The session of ``lane``, to which symbols move, is gone."""
+        """The session of ``lane``, to which topics move, is gone."""
         for move in self._to(lane, None):
             if move.step is Step.ENDED:
                 self.drop(move)
@@ -148,7 +148,7 @@ class Moves:
                 move.begin_again()
 
     def lost_by_old(self, lane: int) -> Iterable[Move]:
-        """The session of ``lane``, from which symbols move, is gone: the moves that end by that.
+        """The session of ``lane``, from which topics move, is gone: the moves that end by that.
 
         The others go on: their lane will have a session again before the new one is there, for all that is known.
         """

@@ -352,7 +352,9 @@ class UpstreamPool:
     def _begin_moves(self, wire: Topic, number: int) -> None:
         """``wire`` is not to stay where it is: what is wanted of it goes elsewhere before it is left."""
         allocation = self._allocation
-        if is_single(wire) and allocation.is_folded and wire in allocation.wanted:
+        if wire in allocation.places:
+            self._moves.begin(wire, old=number, old_wire=wire, new_wire=wire, now=self._now())
+        elif is_single(wire) and allocation.is_folded and wire in allocation.wanted:
             self._moves.begin(wire, old=number, old_wire=wire, new_wire=WILDCARD, now=self._now())
         elif wire == WILDCARD and not allocation.is_folded:
             out = allocation.refused.keys() | allocation.without_room
