@@ -1,10 +1,10 @@
-"""Straight from the platform: one upstream session feeds the handlers."""
+"""Straight from the platform: upstream sessions feed the handlers."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from .upstream import UpstreamFeed
+from .upstream import UpstreamPool
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,15 +15,27 @@ if TYPE_CHECKING:
 
     from ._dispatch import Dispatcher
     from ._urls import UpstreamUrl
-    from .upstream import AuthJudge, FeedOptions
+    from .upstream import AuthJudge, FeedOptions, PoolOptions
 
 __all__ = ["DirectTransport"]
 
-_COUNTERS: Final = ("frames", "bytes", "events", "pings", "folded_twins", "refused_topics", "sessions", "reconnects")
+_COUNTERS: Final = (
+    "frames",
+    "bytes",
+    "events",
+    "pings",
+    "folded_twins",
+    "refused_topics",
+    "sessions",
+    "reconnects",
+    "sessions_open",
+    "unclaimed",
+    "ambiguous",
+)
 
 
 class DirectTransport:
-    """Moves events from one session to the dispatcher."""
+    """Moves events from as many sessions as the topics need to the dispatcher."""
 
     def __init__(
         self,
@@ -34,15 +46,18 @@ class DirectTransport:
         topics: Iterable[Topic],
         auth: AuthJudge,
         options: FeedOptions,
+        pool: PoolOptions,
     ) -> None:
-        self._feed = UpstreamFeed(url, api_key, sink=_Sink(dispatcher), topics=topics, auth=auth, options=options)
+        self._feed = UpstreamPool(
+            url, api_key, sink=_Sink(dispatcher), topics=topics, auth=auth, options=options, pool=pool
+        )
         self.run = self._feed.run
         self.subscribe = self._feed.subscribe
         self.unsubscribe = self._feed.unsubscribe
         self.stop = self._feed.stop
 
     def stats(self) -> dict[str, int | float]:
-        """What the platform's connection has brought."""
+        """What the platform's connections have brought."""
         stats = self._feed.stats
         return {name: getattr(stats, name) for name in _COUNTERS} | {"junk": sum(tuple(stats.junk.values()))}
 

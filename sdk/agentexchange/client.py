@@ -20,7 +20,7 @@ from ._policy import HandlerOptions
 from ._scope import TaskScope
 from ._urls import RedisUrl, api_key_secret, parse_base_url
 from .errors import UsageError
-from .upstream import AuthJudge, AuthPolicy, FeedOptions
+from .upstream import AuthJudge, AuthPolicy, FeedOptions, PoolOptions
 
 if TYPE_CHECKING:
     import ssl
@@ -73,6 +73,9 @@ class AgentExchangeWS:
         open_timeout: seconds for opening one connection to the platform.
         stale_after: seconds without any message after which the platform's connection is replaced.
         compression: whether to offer compression to the platform, which slows it down.
+        max_sessions: connections to the platform at most; one takes 10 topics.
+        ticker_all_from: with handlers for more symbols than this, ``ticker:all`` is taken instead of each symbol, and
+            so it is where they do not fit into ``max_sessions``. Handlers notice nothing. None: never.
         ssl_context: for ``wss://``; by default certificates are verified against the system's.
         max_queue: events that may wait for one handler before tickers and portfolios are conflated to the newest.
         recover_limit: entries of the log that are read at most to hand out missed ticks, on a Redis URL; beyond it a
@@ -102,6 +105,8 @@ class AgentExchangeWS:
         open_timeout: float = 10.0,
         stale_after: float = 40.0,
         compression: bool = False,
+        max_sessions: int = 10,
+        ticker_all_from: int | None = 100,
         ssl_context: ssl.SSLContext | None = None,
         max_queue: int = DEFAULT_MAX_QUEUE,
         recover_limit: int = 100_000,
@@ -124,6 +129,7 @@ class AgentExchangeWS:
             compression=compression,
             ssl_context=ssl_context,
         )
+        self._pool = _pool_options(max_sessions, ticker_all_from)
         self._judge = AuthJudge(AuthPolicy.STRICT)
         self._topics: dict[Topic, None] = {}
         self._dispatcher = Dispatcher(max_queue=max_queue)
@@ -381,6 +387,7 @@ class AgentExchangeWS:
             topics=tuple(self._topics),
             auth=self._judge,
             options=self._options,
+            pool=self._pool,
         )
 
     def _shared(self) -> Callable[..., Transport]:
@@ -390,6 +397,13 @@ class AgentExchangeWS:
 
 def _topic(topic: str | Topic) -> Topic:
     return topic if isinstance(topic, Topic) else Topic.parse(topic)
+
+
+def _pool_options(max_sessions: int, ticker_all_from: int | None) -> PoolOptions:
+    _check_positive(max_sessions=max_sessions)
+    if ticker_all_from is not None:
+        _check_positive(ticker_all_from=ticker_all_from)
+    return PoolOptions(max_sessions=max_sessions, fold_from=ticker_all_from)
 
 
 def _check_positive(**options: float) -> None:

@@ -202,6 +202,9 @@ class Allocation:
 
     def _place(self, topics: list[Topic], decision: Decision) -> list[Topic]:
         """Find a place for each; returns those for which there is none."""
+        for topic in topics:
+            self._stay(topic, decision)
+        topics = [topic for topic in topics if topic not in self.places]
         loads = self._loads()
         self._open(len(topics), loads, decision)
         waiting, reserved = [], self._reserved()
@@ -215,6 +218,13 @@ class Allocation:
             loads[lane] += 1
             decision.placed.append((topic, lane))
         return waiting
+
+    def _stay(self, topic: Topic, decision: Decision) -> None:
+        """What is being left and wanted again gets its own place back."""
+        lane = next((lane for lane, topics in self.leaving.items() if topic in topics), None)
+        if lane is not None:
+            self.kept(topic, lane)
+            decision.placed.append((topic, lane))
 
     def _open(self, count: int, loads: Counter[int], decision: Decision) -> None:
         """Open the lanes that ``count`` more subscriptions need; one is always open."""
