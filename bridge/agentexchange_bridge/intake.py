@@ -253,10 +253,16 @@ class Intake:
         none, and replacing it would blind the other scopes.
         """
         self.note_sessions()
-        was_its_own = scope in self._held or self._lost_on.get(scope) == self.stats.sessions
+        was_its_own = scope in self._held or self._oldest_session() <= self._lost_on.get(scope, -1)
         self._held.add(scope)
         if self._feed is not None and (was_its_own or self._pulse.stood_still_lately()):
             self._feed.renew("a scope was granted while older events of it may lie unread")
+
+    def _oldest_session(self) -> int:
+        """The oldest session that is open, numbered as `stats` counts them; the last one where none is."""
+        if self._feed is None or not self._feed.stats.oldest_session:
+            return self.stats.sessions
+        return self._sessions_before + self._feed.stats.oldest_session
 
     def _let_go(self, scope: str) -> None:
         self.note_sessions()

@@ -45,12 +45,17 @@ class LaneOwner(Protocol):
 
 
 class Lane(UpstreamFeed):
-    """Arguments beyond those of `UpstreamFeed`: its ``number``, its ``owner``, and the ``gate`` of all lanes."""
+    """Arguments beyond those of `UpstreamFeed`: its ``number``, its ``owner``, and the ``gate`` of all lanes.
+
+    Attributes:
+        is_up: whether it has a session.
+        is_unreached: whether the last attempt to open one failed.
+    """
 
     def __init__(self, *args: Any, number: int, owner: LaneOwner, gate: StaggerGate, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.number = number
-        self.is_up = False
+        self.is_up = self.is_unreached = False
         self._owner = owner
         self._gate = gate
 
@@ -87,13 +92,14 @@ class Lane(UpstreamFeed):
                 self._owner.lost(self)
 
     def _new_session(self, connection: ClientConnection) -> Session:
-        self.is_up = True
+        self.is_up, self.is_unreached = True, False
         self._owner.began(self)
         return super()._new_session(connection)
 
     def _tell_loss(self, fault: Exception, found: Verdict, message: str) -> None:
         super()._tell_loss(fault, found, message)
         if self._session is None:
+            self.is_unreached = True
             self._owner.unreached(self, message)
 
     def _was_ever_open(self) -> bool:

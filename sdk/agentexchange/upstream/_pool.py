@@ -79,6 +79,8 @@ class UpstreamPool:
         self._sinks: dict[int, LaneSink] = {}
         self._closing: dict[int, Lane] = {}
         self._past = PoolStats()
+        self._opened = 0
+        self._opened_as: dict[int, int] = {}
         self._unclaimed = self._ambiguous = 0
         self._limit_words = ""
         self._group: asyncio.TaskGroup | None = None
@@ -92,10 +94,13 @@ class UpstreamPool:
     def stats(self) -> PoolStats:
         """Counters since the pool was built, as they are now."""
         lanes = tuple(self._lanes.values())
+        # a lane that is closed in this moment on another thread is missed once, or counted twice
         total = PoolStats(state=self._voice.state, unclaimed=self._unclaimed, ambiguous=self._ambiguous)
-        total.add((self._past, *(lane.stats for lane in (*lanes, *self._closing.values()))))
+        total.add((self._past, *(lane.stats for lane in (*lanes, *tuple(self._closing.values())))))
         total.events -= total.unclaimed
-        total.sessions_open = sum(lane.is_up for lane in lanes)
+        up = [lane.number for lane in lanes if lane.is_up]
+        total.sessions_open = len(up)
+        total.oldest = min((self._opened_as[number] for number in up), default=0)
         return total
 
     async def run(self) -> None:
@@ -154,7 +159,8 @@ class UpstreamPool:
     def has_settled(self, topic: Topic) -> bool:
         """Whether the sessions are past upstream's answer for ``topic``: what it serves comes from here on.
 
-        So it is for a topic that has no place: there is none to wait for.
+        So it is where there is nothing to wait for: for a topic that has no place, and one whose session cannot be
+        opened while others are.
         """
         allocation = self._allocation
         if self._stopped.is_set() or topic not in allocation.wanted:
@@ -198,6 +204,8 @@ class UpstreamPool:
 
     def began(self, lane: Lane) -> None:
         """A lane has a new session, which is about to ask for its topics."""
+        self._opened += 1
+        self._opened_as[lane.number] = self._opened
         self._allocation.began(lane.number)
         self._moves.asked(lane.number)
         self._changed.set()
@@ -232,10 +240,11 @@ class UpstreamPool:
         """An attempt to open a session failed."""
         if lane.number in self._lanes:
             self._tell(self._voice.unreached(lane.number, message))
+            self._on_answer()
 
     def was_ever_open(self) -> bool:
         """Whether any lane has had a session."""
-        return self.stats.sessions > 0
+        return self._opened > 0
 
     def _said(self, number: int, status: FeedStatus) -> None:
         if number in self._lanes:
@@ -341,6 +350,7 @@ class UpstreamPool:
 
     def _close(self, number: int) -> None:
         self._closing[number] = lane = self._lanes.pop(number)
+        self._opened_as.pop(number, None)
         self._sinks.pop(number).clear()
         lane.stop()
         self._tell(self._voice.closed(number))
@@ -497,7 +507,8 @@ class UpstreamPool:
         return [str(topic) for topic in self._allocation.wanted if self._owner(topic) == number]
 
     def _has_settled(self, number: int, wire: Topic) -> bool:
-        return number in self._lanes and self._lanes[number].has_settled(wire)
+        lane = self._lanes.get(number)
+        return lane is not None and (lane.has_settled(wire) or (lane.is_unreached and len(self._lanes) > 1))
 
     def _drop(self, _topic: str, _fields: dict[str, Any]) -> None:
         self._unclaimed += 1

@@ -31,6 +31,11 @@ class FeedStats:
     last_frame_at: float | None = None
     junk: dict[str, int] = field(default_factory=dict)
 
+    @property
+    def oldest_session(self) -> int:
+        """The number, counted from 1, of the oldest session that may be open."""
+        return self.sessions
+
 
 @dataclass(slots=True)
 class PoolStats(FeedStats):
@@ -40,12 +45,19 @@ class PoolStats(FeedStats):
         sessions_open: sessions that are open now.
         unclaimed: events that were not delivered: another session delivers them, or nobody wants them; ``events`` does
             not count them.
+        oldest: the number of the oldest session that is open, counted from 1 over all of them; 0 where none is.
         ambiguous: moves of a symbol between sessions after which it is not certain that no tick was taken for a repeat.
     """
 
     sessions_open: int = 0
     unclaimed: int = 0
     ambiguous: int = 0
+    oldest: int = 0
+
+    @property
+    def oldest_session(self) -> int:
+        """The number, counted from 1, of the oldest session that is open."""
+        return self.oldest
 
     def add(self, parts: Iterable[FeedStats]) -> None:
         """Add the counters of each."""
