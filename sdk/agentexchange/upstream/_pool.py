@@ -9,13 +9,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from agentexchange.errors import AuthenticationError
-from agentexchange_schemas import Cause, FeedState, FeedStatus, Topic
+from agentexchange_schemas import FeedStatus, Topic
 
 from ._allocation import WILDCARD, Allocation, is_single
 from ._auth import AuthJudge, AuthPolicy
 from ._gate import StaggerGate
+from ._handover import Handover
 from ._lane import Lane, LaneSink
-from ._moves import Move, Moves, Step
+from ._moves import Step
 from ._options import FeedOptions, PoolOptions
 from ._pool_voice import PoolVoice
 from ._stats import PoolStats
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from agentexchange_schemas.upstream import Refusal
 
     from ._lane import Take
+    from ._moves import Move
     from ._options import FeedSink
     from ._subscriptions import Answer
 
@@ -72,8 +74,9 @@ class UpstreamPool:
             capacity=self._pool.subscriptions,
             fold_from=self._pool.fold_from,
         )
-        self._moves = Moves(self._pool.max_overlap)
-        self._voice = PoolVoice(self._topics_of, self._now)
+        self._handover = Handover(sink, self, limit=self._pool.max_overlap)
+        self._moves = self._handover.moves
+        self._voice = PoolVoice(self._topics_of, self.now)
         self._gate = StaggerGate(self._pool.stagger_s, self._options)
         self._lanes: dict[int, Lane] = {}
         self._sinks: dict[int, LaneSink] = {}
@@ -81,7 +84,7 @@ class UpstreamPool:
         self._past = PoolStats()
         self._opened = 0
         self._opened_as: dict[int, int] = {}
-        self._unclaimed = self._ambiguous = 0
+        self._unclaimed = 0
         self._limit_words = ""
         self._group: asyncio.TaskGroup | None = None
         self._timers: set[asyncio.Task[None]] = set()
@@ -95,12 +98,13 @@ class UpstreamPool:
         """Counters since the pool was built, as they are now."""
         lanes = tuple(self._lanes.values())
         # a lane that is closed in this moment on another thread is missed once, or counted twice
-        total = PoolStats(state=self._voice.state, unclaimed=self._unclaimed, ambiguous=self._ambiguous)
+        total = PoolStats(state=self._voice.state, ambiguous=self._handover.ambiguous)
+        total.unclaimed = self._unclaimed + self._handover.repeats
         total.add((self._past, *(lane.stats for lane in (*lanes, *tuple(self._closing.values())))))
         total.events -= total.unclaimed
         up = [lane.number for lane in lanes if lane.is_up]
         total.sessions_open = len(up)
-        total.oldest = min((self._opened_as[number] for number in up), default=0)
+        total.oldest = min((self._opened_as.get(number, 0) for number in up), default=0)
         return total
 
     async def run(self) -> None:
@@ -141,7 +145,7 @@ class UpstreamPool:
         self._allocation.want(topic, optional=optional)
         if (owner := self._owner(topic)) is not None:
             self._tell(self._voice.moved(str(topic), owner))
-        self._rethink()
+        self.rethink()
 
     def unsubscribe(self, topic: Topic) -> None:
         """Want ``topic`` no more. Idempotent."""
@@ -149,7 +153,7 @@ class UpstreamPool:
         self._voice.forget(str(topic))
         if move := self._moves.get(str(topic)):
             self._moves.drop(move)
-        self._rethink()
+        self.rethink()
 
     def holds(self, topic: Topic) -> bool:
         """Whether upstream has acknowledged ``topic``, or what it rides on."""
@@ -227,14 +231,14 @@ class UpstreamPool:
         number, allocation = lane.number, self._allocation
         if self._stopped.is_set() or number not in self._lanes:
             return
-        heard = self._now(lane.last_heard_at)
+        heard = self._time_of(lane.last_heard_at)
         self._moves.lost_by_new(number)
         for move in self._moves.lost_by_old(number):
-            self._end(move, heard=heard)
+            self._handover.end(move, heard=heard)
         for wire in [wire for wire in allocation.leaving[number] if not self._moves.on(number, wire)]:
             lane.unsubscribe(wire)
             allocation.released(wire, number)
-        self._rethink()
+        self.rethink()
 
     def unreached(self, lane: Lane, message: str) -> None:
         """An attempt to open a session failed."""
@@ -245,6 +249,23 @@ class UpstreamPool:
     def was_ever_open(self) -> bool:
         """Whether any lane has had a session."""
         return self._opened > 0
+
+    # What a handover finds out
+
+    def moved(self, move: Move) -> None:
+        """The new lane of a move delivers from now on."""
+        self._forget_routes()
+        if move.new is not None:
+            self._tell(self._voice.moved(str(move.topic), move.new))
+
+    def rethink(self) -> None:
+        """Who delivers what has changed, or something else may be due."""
+        self._forget_routes()
+        self._changed.set()
+
+    def now(self) -> datetime:
+        """Wall time."""
+        return self._time_of(self._options.clock())
 
     def _said(self, number: int, status: FeedStatus) -> None:
         if number in self._lanes:
@@ -258,12 +279,12 @@ class UpstreamPool:
         served = self._moves.served(lane.number, wire)
         for move in served:
             if not self._lanes[move.old].is_up:
-                self._end(move)
+                self._handover.end(move)
         for topic in self._allocation.wanted:
             if self._allocation.wire_of(topic) == wire and self._owner(topic) == lane.number:
                 self._tell(self._voice.served(str(topic)))
         if served:
-            self._later(self._pool.proof_s, partial(self._prove, served))
+            self._later(self._pool.proof_s, partial(self._handover.prove, served))
 
     def _refused(self, lane: Lane, wire: Topic, refusal: Refusal) -> None:
         words = f"{refusal.code}: {refusal.message}"
@@ -301,15 +322,11 @@ class UpstreamPool:
 
     def _left(self, lane: Lane, wire: Topic) -> None:
         for move in self._moves.on(lane.number, wire):
-            self._end(move)
+            self._handover.end(move)
         self._allocation.released(wire, lane.number)
         self._changed.set()
 
     # Carrying out what is decided
-
-    def _rethink(self) -> None:
-        self._forget_routes()
-        self._changed.set()
 
     def _settle(self) -> None:
         decision = self._allocation.decide(is_moving=self._moves.is_busy)
@@ -363,19 +380,19 @@ class UpstreamPool:
         """``wire`` is not to stay where it is: what is wanted of it goes elsewhere before it is left."""
         allocation = self._allocation
         if wire in allocation.places:
-            self._moves.begin(wire, old=number, old_wire=wire, new_wire=wire, now=self._now())
+            self._moves.begin(wire, old=number, old_wire=wire, new_wire=wire, now=self.now())
         elif is_single(wire) and allocation.is_folded and wire in allocation.wanted:
-            self._moves.begin(wire, old=number, old_wire=wire, new_wire=WILDCARD, now=self._now())
+            self._moves.begin(wire, old=number, old_wire=wire, new_wire=WILDCARD, now=self.now())
         elif wire == WILDCARD and not allocation.is_folded:
             out = allocation.refused.keys() | allocation.without_room
             for topic in [topic for topic in allocation.wanted if is_single(topic) and topic not in out]:
-                self._moves.begin(topic, old=number, old_wire=wire, new_wire=topic, now=self._now())
+                self._moves.begin(topic, old=number, old_wire=wire, new_wire=topic, now=self.now())
 
     def _sacrifice(self, wire: Topic, number: int) -> None:
         """Leave ``wire`` before there is another way to have it."""
         if move := self._moves.get(str(wire)):
             self._moves.drop(move)
-            self._tell(self._voice.blind(str(wire), self._now()))
+            self._tell(self._voice.blind(str(wire), self.now()))
         self._unsubscribe(wire, number)
 
     def _bind_moves(self) -> None:
@@ -393,7 +410,7 @@ class UpstreamPool:
         """End the subscriptions that are not to stay and whose symbols, if any, are served elsewhere."""
         for wire, number in self._moves.due():
             leaving = self._moves.on(number, wire)
-            self._later(self._options.answer_timeout_s, partial(self._give_up_waiting, leaving))
+            self._later(self._options.answer_timeout_s, partial(self._handover.end_all, leaving))
             self._unsubscribe(wire, number)
         used = {(move.old_wire, move.old) for move in self._moves if move.step is not Step.ENDED}
         for number, wires in self._allocation.leaving.items():
@@ -405,60 +422,6 @@ class UpstreamPool:
         lane.unsubscribe(wire)
         if not lane.concerns(wire):
             self._left(lane, wire)
-
-    # Moves
-
-    def _from_old(self, move: Move, topic: str, fields: dict[str, Any]) -> None:
-        if move.step is not Step.UNASKED:
-            move.overlap.old(fields)
-        self._sink.on_event(topic, fields)
-
-    def _from_new(self, move: Move, topic: str, fields: dict[str, Any]) -> None:
-        had_proof = move.overlap.has_proof
-        self._deliver(move, topic, move.overlap.new(fields))
-        if not had_proof:
-            self._changed.set()
-        if move.overlap.is_full:
-            self._end(move, heard=self._now())
-
-    def _deliver(self, move: Move, topic: str, ticks: Iterable[dict[str, Any]]) -> None:
-        for fields in ticks:
-            self._sink.on_event(topic, fields)
-        if move.overlap.is_done:
-            self._over(move)
-
-    def _end(self, move: Move, *, heard: datetime | None = None) -> None:
-        """The old session has brought its last of a symbol."""
-        ticks = move.end(heard=heard)
-        self._forget_routes()
-        if move.new is not None:
-            self._tell(self._voice.moved(str(move.topic), move.new))
-        self._deliver(move, str(move.topic), ticks)
-        self._changed.set()
-
-    def _over(self, move: Move) -> None:
-        """A move's new session delivers without a look back from here on."""
-        self._moves.drop(move)
-        self._rethink()
-        overlap = move.overlap
-        self._unclaimed += overlap.repeats
-        if not overlap.is_joined:
-            message = "its session was lost while it moved to another: ticks in between may be missing"
-            self._tell_overlap(move, since=move.heard or move.since, count=None, message=message)
-        elif overlap.ambiguous:
-            self._ambiguous += 1
-            message = "equal ticks while it moved to another session: some may have been taken for repeats"
-            self._tell_overlap(move, since=move.since, count=overlap.ambiguous, message=message)
-
-    def _prove(self, moves: list[Move]) -> None:
-        for move in moves:
-            move.is_proved = True
-        self._changed.set()
-
-    def _give_up_waiting(self, moves: list[Move]) -> None:
-        for move in moves:
-            if move.step is Step.LEAVING and self._moves.get(str(move.topic)) is move:
-                self._end(move, heard=self._now())
 
     def _later(self, delay: float, act: Callable[[], None]) -> None:
         assert self._group is not None  # noqa: S101 - moves are made within `run`
@@ -480,8 +443,8 @@ class UpstreamPool:
             return self._drop
         if (move := self._moves.get(topic)) is not None:
             if move.new == number:
-                return partial(self._from_new, move)
-            return partial(self._from_old, move) if move.owner == number else self._drop
+                return partial(self._handover.from_new, move)
+            return partial(self._handover.from_old, move) if move.owner == number else self._drop
         return self._sink.on_event if self._is_from(number, Topic.parse(topic)) else self._drop
 
     def _is_from(self, number: int, topic: Topic) -> bool:
@@ -534,23 +497,9 @@ class UpstreamPool:
             self._tell(self._voice.unavailable(str(topic), message))
         self._on_answer()
 
-    def _tell_overlap(self, move: Move, *, since: datetime, count: int | None, message: str) -> None:
-        status = FeedStatus(
-            topic=str(move.topic),
-            state=FeedState.LIVE,
-            since=since,
-            until=self._now(),
-            cause=Cause.OVERLAP,
-            count=count,
-            message=message,
-        )
-        _log.warning("%s: %s", move.topic, message)
-        self._tell([status])
-
-    def _now(self, at: float | None = None) -> datetime:
-        """Wall time, or that of a moment of the feed's clock."""
-        ago = 0.0 if at is None else self._options.clock() - at
-        return datetime.fromtimestamp(self._options.wall() - ago, UTC)
+    def _time_of(self, at: float) -> datetime:
+        """Wall time of a moment of the feed's clock."""
+        return datetime.fromtimestamp(self._options.wall() - (self._options.clock() - at), UTC)
 
 
 def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
