@@ -18,6 +18,8 @@ from .outbox import OutboxLimits
 if TYPE_CHECKING:
     from agentexchange._urls import RedisUrl, UpstreamUrl
 
+    from .rest import RestUrl
+
 __all__ = ["WorkerConfig", "new_worker_id"]
 
 _is_worker_id = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII).fullmatch
@@ -55,6 +57,7 @@ class WorkerConfig:
         max_sessions: sessions for market data at most; one takes 10 topics.
         ticker_all_from: with more symbols than this, ``ticker:all`` is subscribed instead, and so it is where they do
             not fit into ``max_sessions``; None: never.
+        rest_url: where the platform is asked what happened in a blind span of an account; None: it is not asked.
         tick_stale_after_s: how long ``ticker:all`` may be without any tick before the session is replaced.
         lease_ttl_s: how long a lease lives without a heartbeat.
         beat_s: from one heartbeat to the next.
@@ -82,6 +85,7 @@ class WorkerConfig:
     worker_id: str | None = None
     max_sessions: int = 10
     ticker_all_from: int | None = 100
+    rest_url: RestUrl | None = None
     tick_stale_after_s: float = 10.0
     lease_ttl_s: float = 3.0
     beat_s: float = 1.0
