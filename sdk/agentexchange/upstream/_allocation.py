@@ -68,6 +68,7 @@ class Allocation:
         leaving: subscriptions that are not to stay and not yet released, by lane.
         refused: what upstream refuses, and the lane that was told so.
         without_room: required topics that have no place.
+        unreached: lanes to which there is no way at the moment: others are preferred.
         is_folded: whether single tickers ride on ``ticker:all``.
     """
 
@@ -83,6 +84,7 @@ class Allocation:
         self.leaving: dict[int, dict[Topic, None]] = {}
         self.refused: dict[Topic, int] = {}
         self.without_room: set[Topic] = set()
+        self.unreached: set[int] = set()
         self.is_folded = False
 
     @property
@@ -92,10 +94,15 @@ class Allocation:
 
     # What is wanted
 
-    def want(self, topic: Topic, *, optional: bool = False) -> None:
-        """Want ``topic``; what upstream refused is asked for again. A required topic stays required."""
-        self.wanted[topic] = self.wanted.get(topic, False) or not optional
-        self.refused.pop(topic, None)
+    def want(self, topic: Topic, *, optional: bool = False) -> bool:
+        """Want ``topic``; what upstream refused is asked for again. A required topic stays required.
+
+        Returns:
+            Whether that changes anything.
+        """
+        before = self.wanted.get(topic)
+        self.wanted[topic] = bool(before) or not optional
+        return self.refused.pop(topic, None) is not None or before is not self.wanted[topic]
 
     def unwant(self, topic: Topic) -> None:
         """Want ``topic`` no more."""
@@ -137,6 +144,7 @@ class Allocation:
     def began(self, lane: int) -> None:
         """``lane`` has a new session: what was refused on its last one is asked for again."""
         self._caps.pop(lane, None)
+        self.unreached.discard(lane)
         for topic in [topic for topic, told in self.refused.items() if told == lane]:
             del self.refused[topic]
 
@@ -240,7 +248,11 @@ class Allocation:
         free = [lane for lane in self.leaving if loads[lane] < self._cap(lane)]
         if topic.is_private and reserved in free:
             return reserved
-        return min(free, key=lambda lane: (loads[lane] + (lane == reserved), lane), default=None)
+        return min(
+            free,
+            key=lambda lane: (lane in self.unreached, loads[lane] + (lane == reserved), lane),
+            default=None,
+        )
 
     def _reserved(self) -> int | None:
         """The lane that has one of an account's two topics: the other is to be beside it."""
@@ -306,6 +318,7 @@ class Allocation:
         for lane in empty[len(empty) == len(self.leaving) :]:
             del self.leaving[lane]
             self._caps.pop(lane, None)
+            self.unreached.discard(lane)
             decision.closed.append(lane)
 
     def _cap(self, lane: int) -> int:

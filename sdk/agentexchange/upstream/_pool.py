@@ -142,7 +142,8 @@ class UpstreamPool:
             optional: have it only where there is room. Whether it is had, `holds` says; the sink is told where
                 upstream refuses it, but not where it is left out.
         """
-        self._allocation.want(topic, optional=optional)
+        if not self._allocation.want(topic, optional=optional):
+            return
         if (owner := self._owner(topic)) is not None:
             self._tell(self._voice.moved(str(topic), owner))
         self.rethink()
@@ -243,6 +244,7 @@ class UpstreamPool:
     def unreached(self, lane: Lane, message: str) -> None:
         """An attempt to open a session failed."""
         if lane.number in self._lanes:
+            self._allocation.unreached.add(lane.number)
             self._tell(self._voice.unreached(lane.number, message))
             self._on_answer()
 
@@ -346,6 +348,8 @@ class UpstreamPool:
         for wire, number in decision.placed:
             self._tell(self._voice.moved(str(wire), number) if wire in self._allocation.wanted else [])
         self._tell_no_room(decision.without_room)
+        if decision.left or decision.without_room:
+            self._on_answer()
 
     def _open(self, number: int) -> None:
         assert self._group is not None  # noqa: S101 - decisions are carried out within `run`
@@ -495,7 +499,6 @@ class UpstreamPool:
         _log.warning("%d topics are left out: %s", len(of_wires), message)
         for topic in of_wires:
             self._tell(self._voice.unavailable(str(topic), message))
-        self._on_answer()
 
     def _time_of(self, at: float) -> datetime:
         """Wall time of a moment of the feed's clock."""

@@ -132,6 +132,16 @@ def test_the_second_private_topic_goes_to_the_lane_of_the_first() -> None:
     assert state.places[Topic.orders()] == state.places[Topic.portfolio()]
 
 
+def test_a_lane_that_cannot_be_reached_gets_what_finds_no_room_elsewhere() -> None:
+    state = allocation(max_lanes=2, fold_from=None)
+    want(state, *singles(14))
+    state.unreached.add(2)
+    decision = want(state, *singles(6, start=14))
+    assert [lane for _, lane in decision.placed] == [1, 1, 1, 2, 2, 2]
+    state.began(2)
+    assert not state.unreached
+
+
 # Folding
 
 
