@@ -62,7 +62,6 @@ class SourceChooser:
         interval: one of the six.
         mode: who may be chosen.
         patience_ms: how long after a span's end upstream's candle is waited for; more than the builder's allowance.
-        published_ms: start of the last span that is published already, after a restart.
         stats: counters to share.
 
     Raises:
@@ -75,14 +74,13 @@ class SourceChooser:
         mode: CandleSource = CandleSource.AUTO,
         *,
         patience_ms: int = PATIENCE_MS,
-        published_ms: int | None = None,
         stats: ChooserStats | None = None,
     ) -> None:
         self.mode = mode
         self.stats = stats or ChooserStats()
         self._length = interval_ms(interval)
         self._patience_ms = patience_ms
-        self._published = _NEVER if published_ms is None else published_ms
+        self._published = _NEVER
         self._held: tuple[int, dict[str, Any]] | None = None
         self._prefers_upstream = mode is CandleSource.UPSTREAM
         self._is_refused = False
@@ -108,6 +106,23 @@ class SourceChooser:
         """Whether a built candle is held back: then `due` is to be called."""
         return self._held is not None
 
+    def resume(self, published_ms: int) -> None:
+        """After a restart, or from a log: spans up to the one that began at ``published_ms`` are published already."""
+        self._published = max(self._published, published_ms)
+
+    def release(self) -> list[dict[str, Any]]:
+        """Wait no longer: the candle that is held back, if there is one."""
+        if self._held is None:
+            return []
+        start, fields = self._held
+        self._held = None
+        if self._is_out(start):
+            self.stats.built_after += 1
+            return []
+        self._published = start
+        self.stats.from_ticks += 1
+        return [fields]
+
     # Upstream
 
     def refused(self) -> list[dict[str, Any]]:
@@ -116,7 +131,7 @@ class SourceChooser:
         if self.mode is not CandleSource.AUTO:
             return []
         self._prefer(upstream=False)
-        return self._release()
+        return self.release()
 
     def accepted(self) -> None:
         """Upstream takes the topic."""
@@ -137,7 +152,7 @@ class SourceChooser:
         if self._is_out(start) or self.mode is CandleSource.BUILD:
             self.stats.upstream_after += 1
             return []
-        before = self._release() if self._held is not None and self._held[0] < start else []
+        before = self.release() if self._held is not None and self._held[0] < start else []
         if self._held is not None and self._held[0] == start:
             self._held = None
             self.stats.built_after += 1
@@ -157,11 +172,11 @@ class SourceChooser:
         if self._is_out(start):
             self.stats.built_after += 1
             return []
-        before = self._release()
+        before = self.release()
         if self._is_out(start):
             return before
         self._held = (start, fields)
-        return [*before, *([] if self._waits(fields) else self._release()), *self.due(now_us)]
+        return [*before, *([] if self._waits(fields) else self.release()), *self.due(now_us)]
 
     def due(self, now_us: int) -> list[dict[str, Any]]:
         """The candle whose wait for upstream is over: upstream is silent, building is preferred from here on."""
@@ -169,7 +184,7 @@ class SourceChooser:
             return []
         self._is_silent = True
         self._prefer(upstream=False)
-        return self._release()
+        return self.release()
 
     def _waits(self, fields: Mapping[str, Any]) -> bool:
         if self.mode is CandleSource.BUILD or self._is_refused:
@@ -180,14 +195,6 @@ class SourceChooser:
         """With one source there is nothing that it could double."""
         self.stats.undated += 1
         return [_marked(fields)] if self.mode is CandleSource.UPSTREAM else []
-
-    def _release(self) -> list[dict[str, Any]]:
-        if self._held is None:
-            return []
-        self._published, fields = self._held
-        self._held = None
-        self.stats.from_ticks += 1
-        return [fields]
 
     def _is_out(self, start: int | None) -> bool:
         return start is not None and start <= self._published

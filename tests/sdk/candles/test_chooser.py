@@ -123,9 +123,19 @@ def test_an_undated_candle_could_be_a_double() -> None:
 
 
 def test_what_was_published_before_a_restart_is_not_published_again() -> None:
-    chooser = SourceChooser("1m", published_ms=NOON)
+    chooser = SourceChooser("1m")
+    chooser.resume(NOON)
+    chooser.resume(NOON - MINUTE)
     assert chooser.built(built(0), at(0, 2_000)) == []
     assert chooser.upstream(pushed(0), at(0, 2_000)) == []
+
+
+def test_a_candle_that_is_held_back_and_turns_out_to_be_published_is_let_go() -> None:
+    chooser = SourceChooser("1m")
+    chooser.built(built(0, complete=False), at(0, 2_000))
+    chooser.resume(NOON)
+    assert chooser.release() == []
+    assert (chooser.is_waiting, chooser.stats.built_after) == (False, 1)
 
 
 def test_forming_candles_come_from_the_preferred_source() -> None:
