@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final
 
+from agentexchange_schemas import Kind
+
+from ._candle_sink import CandleSink
+from ._tasks import end
+from .candles import CandleDesk, upstream_topics
 from .upstream import UpstreamFeed
 
 if TYPE_CHECKING:
@@ -11,19 +17,22 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
-    from agentexchange_schemas import FrameError, Topic
+    from agentexchange_schemas import Topic
 
     from ._dispatch import Dispatcher
     from ._urls import UpstreamUrl
+    from .candles import CandleSource
     from .upstream import AuthJudge, FeedOptions
 
 __all__ = ["DirectTransport"]
 
 _COUNTERS: Final = ("frames", "bytes", "events", "pings", "folded_twins", "refused_topics", "sessions", "reconnects")
+_POLL_S: Final = 0.25
+"""Between two looks at which candles are due."""
 
 
 class DirectTransport:
-    """Moves events from one session to the dispatcher."""
+    """Moves events from one session to the dispatcher; candles are chosen and built on the way."""
 
     def __init__(
         self,
@@ -34,25 +43,74 @@ class DirectTransport:
         topics: Iterable[Topic],
         auth: AuthJudge,
         options: FeedOptions,
+        candles: CandleSource,
     ) -> None:
-        self._feed = UpstreamFeed(url, api_key, sink=_Sink(dispatcher), topics=topics, auth=auth, options=options)
-        self.run = self._feed.run
-        self.subscribe = self._feed.subscribe
-        self.unsubscribe = self._feed.unsubscribe
+        self._options = options
+        self._desk = CandleDesk(candles)
+        self._sink = CandleSink(dispatcher, self._desk, wall=options.wall)
+        self._wanted = dict.fromkeys(topics)
+        self._has_candles = asyncio.Event()
+        self._feed = UpstreamFeed(
+            url,
+            api_key,
+            sink=self._sink,
+            topics=upstream_topics(self._wanted, candles),
+            auth=auth,
+            options=options,
+            on_answer=self._settle,
+        )
+        for topic in self._wanted:
+            self._want(topic)
         self.stop = self._feed.stop
 
+    async def run(self) -> None:
+        """Deliver until `stop`."""
+        tasks = [asyncio.create_task(work) for work in (self._feed.run(), self._poll())]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await end(tasks)
+        for task in done:
+            task.result()
+
+    def subscribe(self, topic: Topic) -> None:
+        """Want ``topic``, and what it is made from; asks again for what was refused."""
+        self._wanted[topic] = None
+        self._want(topic)
+        for needed in upstream_topics((topic,), self._desk.mode):
+            self._feed.subscribe(needed)
+
+    def unsubscribe(self, topic: Topic) -> None:
+        """Want it no more, nor what only it was made from."""
+        self._wanted.pop(topic, None)
+        if topic.kind is Kind.CANDLES:
+            self._sink.unwant(topic)
+        needed = upstream_topics(self._wanted, self._desk.mode)
+        for unneeded in upstream_topics((topic,), self._desk.mode).keys() - needed.keys():
+            self._feed.unsubscribe(unneeded)
+
     def stats(self) -> dict[str, int | float]:
-        """What the platform's connection has brought."""
-        stats = self._feed.stats
-        return {name: getattr(stats, name) for name in _COUNTERS} | {"junk": sum(tuple(stats.junk.values()))}
+        """What the platform's connection has brought, and what became of candles."""
+        stats, built, chosen = self._feed.stats, self._desk.stats.builder, self._desk.stats.chooser
+        return {name: getattr(stats, name) for name in _COUNTERS} | {
+            "junk": sum(tuple(stats.junk.values())),
+            "candles_built": chosen.from_ticks,
+            "candles_from_upstream": chosen.from_upstream,
+            "candle_source_switches": chosen.switches,
+            "late_ticks": built.late,
+        }
 
+    def _want(self, topic: Topic) -> None:
+        if topic.kind is Kind.CANDLES:
+            self._sink.want(topic)
+            self._has_candles.set()
 
-class _Sink:
-    """Hands everything on. The dispatcher's own methods stand in for the hot ones: a call less for each event."""
+    def _settle(self) -> None:
+        self._sink.settle(self._feed.has_settled)
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
-        self.on_event = dispatcher.event
-        self.on_status = dispatcher.status
-
-    def on_junk(self, error: FrameError) -> None:
-        """Nothing to add: the feed has counted and logged it."""
+    async def _poll(self) -> None:
+        while True:
+            await self._has_candles.wait()
+            await self._options.sleep(_POLL_S)
+            self._settle()
+            self._sink.poll()

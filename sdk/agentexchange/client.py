@@ -19,6 +19,7 @@ from ._lifecycle import DRAIN_TIMEOUT_S, Lifecycle
 from ._policy import HandlerOptions
 from ._scope import TaskScope
 from ._urls import RedisUrl, api_key_secret, parse_base_url
+from .candles import CandleSource
 from .errors import UsageError
 from .upstream import AuthJudge, AuthPolicy, FeedOptions
 
@@ -43,6 +44,7 @@ _Function = TypeVar("_Function", bound="Callable[..., Any]")
 
 PolicyName: TypeAlias = Literal["conflate", "wait", "drop_oldest"]
 RecoverName: TypeAlias = Literal["all", "latest"]
+CandlesName: TypeAlias = Literal["auto", "upstream", "build"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,9 @@ class AgentExchangeWS:
         stale_after: seconds without any message after which the platform's connection is replaced.
         compression: whether to offer compression to the platform, which slows it down.
         ssl_context: for ``wss://``; by default certificates are verified against the system's.
+        candles: where candles come from, straight from the platform: ``"auto"`` takes the platform's where it pushes
+            them in time and builds them from its ticks where it does not, ``"upstream"`` takes the platform's only,
+            ``"build"`` always builds them. On a Redis URL the bridge decides.
         max_queue: events that may wait for one handler before tickers and portfolios are conflated to the newest.
         recover_limit: entries of the log that are read at most to hand out missed ticks, on a Redis URL; beyond it a
             gap is told and the newest value follows. Orders and closed candles are always read again whole.
@@ -103,6 +108,7 @@ class AgentExchangeWS:
         stale_after: float = 40.0,
         compression: bool = False,
         ssl_context: ssl.SSLContext | None = None,
+        candles: CandlesName = "auto",
         max_queue: int = DEFAULT_MAX_QUEUE,
         recover_limit: int = 100_000,
         group: str | None = None,
@@ -118,6 +124,7 @@ class AgentExchangeWS:
             open_timeout=open_timeout, stale_after=stale_after, max_queue=max_queue, recover_limit=recover_limit
         )
         self._recover_limit = recover_limit
+        self._candles = _candle_source(candles)
         self._options = FeedOptions(
             open_timeout_s=open_timeout,
             stale_after_s=stale_after,
@@ -381,6 +388,7 @@ class AgentExchangeWS:
             topics=tuple(self._topics),
             auth=self._judge,
             options=self._options,
+            candles=self._candles,
         )
 
     def _shared(self) -> Callable[..., Transport]:
@@ -390,6 +398,13 @@ class AgentExchangeWS:
 
 def _topic(topic: str | Topic) -> Topic:
     return topic if isinstance(topic, Topic) else Topic.parse(topic)
+
+
+def _candle_source(name: str) -> CandleSource:
+    try:
+        return CandleSource(name)
+    except ValueError:
+        raise ValueError(f"candles must be one of {', '.join(CandleSource)}, not {name!r}") from None
 
 
 def _check_positive(**options: float) -> None:

@@ -37,7 +37,8 @@ class ChooserStats:
         from_ticks: final candles taken from the builder.
         upstream_after: upstream's candles that came when the span's candle was out already; not published.
         built_after: built ones for which the same holds.
-        undated: upstream's final candles that do not say when they began; dropped unless upstream is the only source.
+        undated: upstream's final candles that do not say when they began, or name a time that is still to come; dropped
+            unless upstream is the only source.
         switches: how often the preferred source changed.
     """
 
@@ -145,9 +146,12 @@ class SourceChooser:
         start = open_ms_of(fields)
         if fields.get("is_closed") is False:
             return [_marked(fields)] if self._prefers_upstream and not self._is_out(start) else []
-        if start is None:
+        now_ms = now_us // 1000
+        if (
+            start is None or start > now_ms + self._patience_ms
+        ):  # taken at its word, it would end all candles until then
             return self._undated(fields)
-        if self.mode is CandleSource.AUTO and now_us // 1000 <= start + self._length + self._patience_ms:
+        if self.mode is CandleSource.AUTO and now_ms <= start + self._length + self._patience_ms:
             self._prefer(upstream=True)
         if self._is_out(start) or self.mode is CandleSource.BUILD:
             self.stats.upstream_after += 1

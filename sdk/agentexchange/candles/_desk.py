@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from agentexchange_schemas import ALL, Topic
+from agentexchange_schemas import ALL, FeedState, Kind, Topic
 
 from ._builder import BuilderOptions, BuilderStats, BuiltCandle, CandleBuilder
 from ._chooser import CandleSource, ChooserStats, SourceChooser
@@ -14,6 +14,9 @@ from ._time import open_ms_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, KeysView, Mapping
+    from datetime import datetime
+
+    from agentexchange_schemas import FeedStatus
 
     from ._restore import Histories
 
@@ -156,6 +159,26 @@ class CandleDesk:
         if chooser is not None:
             chooser.accepted()
 
+    def status(self, status: FeedStatus) -> bool:
+        """Take what the feed says about itself, or about a topic.
+
+        Returns:
+            Whether clients are to hear it: not that upstream has trouble with candles that are built without it.
+        """
+        kind, _, symbol = (status.topic or "").partition(":")
+        is_live = status.state is FeedState.LIVE
+        if kind == Kind.CANDLES and status.topic is not None:
+            if status.state is FeedState.UNAVAILABLE:
+                self.refused(status.topic)
+            elif is_live:
+                self.accepted(status.topic)
+            return not self._builds
+        if status.topic is None or kind == Kind.TICKER:
+            since_us = _us(status.since)
+            until_us = (since_us if status.until is None else _us(status.until)) if is_live else None
+            self.blind(since_us, until_us, symbol=symbol or None)
+        return True
+
     def blind(self, since_us: int, until_us: int | None = None, *, symbol: str | None = None) -> None:
         """Tell that ticks were missed: all, or those of ``symbol``; without an end, until a call that names it.
 
@@ -255,6 +278,10 @@ class DeskHistory:
 def _names(topic: Topic) -> tuple[str, str]:
     assert topic.symbol is not None and topic.interval is not None, topic  # noqa: PT018, S101 - a candle topic has both
     return topic.symbol, topic.interval
+
+
+def _us(time: datetime) -> int:
+    return round(time.timestamp() * 1_000_000)
 
 
 def _named(topic: str, candles: list[dict[str, Any]]) -> list[BuiltCandle]:

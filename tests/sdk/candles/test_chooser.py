@@ -122,6 +122,18 @@ def test_an_undated_candle_could_be_a_double() -> None:
     assert chooser.stats.undated == 1
 
 
+def test_a_candle_of_a_time_to_come_does_not_end_those_until_then() -> None:
+    chooser = SourceChooser("1m")
+    assert chooser.upstream(pushed(1000), at(0, 300)) == []
+    assert chooser.stats.undated == 1
+    assert sources(chooser.built(built(0), at(0, 2_000))) == ["built"]
+    chooser = SourceChooser("1m", CandleSource.UPSTREAM)
+    assert sources(chooser.upstream(pushed(1000), at(0, 300)) + chooser.upstream(pushed(0), at(0, 400))) == [
+        "upstream",
+        "upstream",
+    ]
+
+
 def test_what_was_published_before_a_restart_is_not_published_again() -> None:
     chooser = SourceChooser("1m")
     chooser.resume(NOON)
