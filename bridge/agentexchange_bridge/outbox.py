@@ -179,6 +179,12 @@ class Outbox:
         return not (self._flight or self._again or len(self._buffer))
 
     @property
+    def holds_candles(self) -> bool:
+        """Whether a closed candle is not known to be written."""
+        unsettled = any(CANDLE in batch.flags for batch in self._flight)
+        return unsettled or any(item[1] == CANDLE for item in self._again) or self._buffer.holds(CANDLE)
+
+    @property
     def buffer(self) -> EventBuffer:
         """What waits; to read its sizes and counters."""
         return self._buffer

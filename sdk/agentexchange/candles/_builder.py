@@ -44,7 +44,7 @@ class BuilderOptions:
     allowance_ms: int = 2_000
     ahead_ms: int = 60_000
     forming_every_ms: int = 1_000
-    forming_at_once: int = 200
+    forming_at_once: int = 100
     catch_up_ms: int = 3_600_000
 
 
