@@ -82,7 +82,10 @@ class CandleMarket:
         """Let time pass until then, with ticks on the way, some out of order; each has arrived before time goes on."""
         rng = self._rng
         while self.clock.now < until:
+            minute = self.clock.now // 60
             self.clock.now = min(until, self.clock.now + rng.uniform(0, 2 * pace_s))
+            if self.clock.now // 60 != minute:
+                await asyncio.sleep(2 * _POLL_S)  # a clock is looked at several times a minute
             for _ in range(rng.choice((0, 1, 1, 3))):
                 stamp = datetime.fromtimestamp(self.clock.now - rng.choice((0, 0, 0.4, 1.5)), UTC)
                 self.exchange.control.push_tick(
