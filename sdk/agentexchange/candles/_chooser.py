@@ -15,6 +15,7 @@ __all__ = ["CandleSource", "ChooserStats", "SourceChooser"]
 
 PATIENCE_MS: Final = 5_000
 _NEVER: Final = -1
+_MARKS: Final = (("complete", bool, True), ("trades", int, None), ("empty", bool, None))
 
 
 class CandleSource(StrEnum):
@@ -212,8 +213,9 @@ class SourceChooser:
 
 
 def _marked(fields: dict[str, Any]) -> dict[str, Any]:
-    """What candles say beside the documented fields: of upstream's own the trades are not known."""
+    """What candles say beside the documented fields, as upstream says it where it does; trades are not known else."""
     fields["source"] = str(CandleSource.UPSTREAM)
-    for name, value in (("complete", True), ("trades", None), ("empty", None)):
-        fields.setdefault(name, value)
+    for name, kind, value in _MARKS:
+        if type(fields.get(name)) is not kind:
+            fields[name] = value
     return fields

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from agentexchange.candles import CandleSource, SourceChooser
 from agentexchange.candles._time import time_text
-from agentexchange_schemas import TopicError
+from agentexchange_schemas import Candle, TopicError
 
 NOON = 1_767_268_800_000
 MINUTE = 60_000
@@ -163,8 +163,11 @@ def test_forming_candles_come_from_the_preferred_source() -> None:
 
 def test_upstreams_candle_says_what_it_is_and_keeps_what_it_said() -> None:
     chooser = SourceChooser("1m")
-    (fields,) = chooser.upstream({**pushed(0), "trades": 7}, at(0, 1))
-    assert fields == {**pushed(0), "source": "upstream", "complete": True, "trades": 7, "empty": None}
+    (fields,) = chooser.upstream({**pushed(0), "trades": 7, "complete": False}, at(0, 1))
+    assert fields == {**pushed(0), "source": "upstream", "complete": False, "trades": 7, "empty": None}
+    (fields,) = chooser.upstream({**pushed(1), "trades": "many", "complete": {"a": 1}, "empty": 0}, at(1, 1))
+    assert fields == {**pushed(1), "source": "upstream", "complete": True, "trades": None, "empty": None}
+    Candle.model_validate({**fields, "open": "1", "high": "1", "low": "1"})
 
 
 def test_an_interval_that_is_none() -> None:
