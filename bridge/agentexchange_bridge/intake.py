@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from .candles import ScopeCandles
     from .pulse import Pulse
+    from .reconcile import Reconciler
     from .stats import UpstreamStats, WorkerStats
     from .writer import ScopeWriter
 
@@ -75,6 +76,7 @@ class Intake:
         candle_source: where the candles among the topics may come from.
         pulse: whether the event loop stood still.
         on_status: told of every change of the feed's state, after the writers.
+        reconciler: of an account: what its private events pass through.
 
     Attributes:
         writers: by scope; filled by the worker before `run`.
@@ -94,10 +96,12 @@ class Intake:
         log: FilteringBoundLogger,
         candle_source: CandleSource = CandleSource.AUTO,
         on_status: Callable[[FeedStatus], None] = lambda _status: None,
+        reconciler: Reconciler | None = None,
         wall: Callable[[], int] = wall_us,
     ) -> None:
         self.writers: dict[str, ScopeWriter] = {}
         self.candles: dict[str, ScopeCandles] = {}
+        self.reconciler = reconciler
         self.stats = upstream
         self._layout = layout
         self._account = account
@@ -120,6 +124,7 @@ class Intake:
             candles=self.candles,
             is_served=self.is_served,
             on_status=self._said,
+            reconciler=reconciler,
             wall=wall,
         )
         self._feed: Feed | None = None
@@ -274,6 +279,8 @@ class Intake:
             self._renew_if_old(scope)
         else:
             self._let_go(scope)
+        if self.reconciler is not None:
+            (self.reconciler.granted if owned else self.reconciler.lost)()
         if not any(writer.is_owner for writer in self.writers.values()):
             self._needed.clear()
             if feed is not None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from agentexchange_schemas import Layout
 
     from .candles import ScopeCandles
+    from .reconcile import Reconciler
     from .stats import UpstreamStats, WorkerStats
     from .writer import ScopeWriter
 
@@ -44,6 +45,8 @@ class Pipeline:
         is_served: whether what upstream has of a scope comes to this worker from now on. Until it does, the scope is
             not told that the feed is live.
         on_status: told of every change of the feed's state, after the writers.
+        reconciler: what private events of the account pass through, and what is told of its blind spans; None: they go
+            straight to the writer.
         wall: µs since the Unix epoch.
     """
 
@@ -59,6 +62,7 @@ class Pipeline:
         candles: Mapping[str, ScopeCandles] | None = None,
         is_served: Callable[[str], bool] = lambda _scope: True,
         on_status: Callable[[FeedStatus], None] = lambda _status: None,
+        reconciler: Reconciler | None = None,
         wall: Callable[[], int] = wall_us,
     ) -> None:
         self._writers = writers
@@ -70,6 +74,7 @@ class Pipeline:
         self._log = log
         self._is_served = is_served
         self._on_status = on_status
+        self._reconciler = reconciler
         self._wall = wall
         self._unserved: set[str] = set()
         self._unanswered: set[str] = set()
@@ -171,8 +176,8 @@ class Pipeline:
             lost = FeedStatus(
                 state=FeedState.BLIND, since=from_us(heard_us), cause=Cause.UPSTREAM_LOST, message=message
             )
-            for writer in self._writers.values():
-                writer.status(lost)
+            for scope in self._writers:
+                self._say(scope, lost)
 
     def _of_feed(self, status: FeedStatus) -> None:
         self._last = status
@@ -195,7 +200,12 @@ class Pipeline:
         if status.state is FeedState.LIVE and not self._is_served(scope):
             self._unserved.add(scope)
         else:
-            self._writers[scope].status(status)
+            self._say(scope, status)
+
+    def _say(self, scope: str, status: FeedStatus) -> None:
+        notices = self._writers[scope].status(status)
+        if self._reconciler is not None:
+            self._reconciler.told(notices)
 
     def _from_now(self) -> FeedStatus:
         """What the feed last said, as it holds for a scope from this moment on."""
@@ -236,14 +246,14 @@ class Pipeline:
         candles = self._candles.get(scope)
         if candles is not None and (kind is Kind.CANDLES or candles.takes(rest)):
             return writer, kind, candles.candle if kind is Kind.CANDLES else candles.tick
-        return writer, kind, _take_of(writer, kind)
+        return writer, kind, _take_of(writer, kind, self._reconciler)
 
 
-def _take_of(writer: ScopeWriter, kind: Kind) -> Take:
+def _take_of(writer: ScopeWriter, kind: Kind, reconciler: Reconciler | None) -> Take:
     takes: dict[Kind, Take] = {
         Kind.TICKER: writer.tick,
         Kind.CANDLES: writer.candle,
-        Kind.ORDERS: writer.order,
-        Kind.PORTFOLIO: writer.portfolio,
+        Kind.ORDERS: (reconciler or writer).order,
+        Kind.PORTFOLIO: (reconciler or writer).portfolio,
     }
     return takes[kind]

@@ -22,6 +22,7 @@ class Side:
         self.intake = intake
         self._log = log
         self._feeding: asyncio.Task[None] | None = None
+        self._reconciling: asyncio.Task[None] | None = None
         self._writing: list[asyncio.Task[None]] = []
         self._looking: list[asyncio.Task[None]] = []
 
@@ -32,12 +33,17 @@ class Side:
         candles = self.intake.candles.items()
         self._looking = [group.create_task(one.run(), name=f"candles:{scope}") for scope, one in candles]
         self._feeding = group.create_task(self.intake.run(), name=self.intake.stats.name)
+        if self.intake.reconciler is not None:
+            self._reconciling = group.create_task(self.intake.reconciler.run(), name="reconcile")
 
     async def end(self, drain_s: float) -> None:
         """Let upstream go, then write what is held and give the leases back, for so long and no longer."""
         self.intake.stop()
         if self._feeding is not None:
             await asyncio.wait((self._feeding,))
+        if self._reconciling is not None:
+            self._reconciling.cancel()
+            await asyncio.wait((self._reconciling,))
         await end(self._looking)
         for candles in self.intake.candles.values():
             candles.finish()

@@ -1,4 +1,4 @@
-"""From the feed to the dispatcher, candles by way of the desk that chooses and builds them."""
+"""From the feed on to the handlers, candles by way of the desk that chooses and builds them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
     from agentexchange_schemas import FeedStatus, FrameError
 
-    from ._dispatch import Dispatcher
     from .candles import BuiltCandle, CandleDesk
 
 __all__ = ["CandleSink"]
@@ -22,15 +21,23 @@ class CandleSink:
     """A `FeedSink`. What the desk has no part in goes straight on.
 
     Args:
-        dispatcher: who gets the events.
         desk: of the wanted candles.
+        deliver: takes the events.
+        tell: takes the statements about the feed.
         wall: seconds since the Unix epoch.
     """
 
-    def __init__(self, dispatcher: Dispatcher, desk: CandleDesk, *, wall: Callable[[], float]) -> None:
-        self._deliver = dispatcher.event
-        self._tell = dispatcher.status
+    def __init__(
+        self,
+        desk: CandleDesk,
+        *,
+        deliver: Callable[[str, dict[str, Any]], None],
+        tell: Callable[[FeedStatus], None],
+        wall: Callable[[], float],
+    ) -> None:
         self._desk = desk
+        self._deliver = deliver
+        self._tell = tell
         self._wall = wall
         self._ways: dict[str, Callable[[str, dict[str, Any]], None]] = {}
         self._tick_time: str | None = None

@@ -10,6 +10,7 @@ from agentexchange_schemas import Kind
 from ._candle_sink import CandleSink
 from ._tasks import end
 from .candles import CandleDesk, upstream_topics
+from .truth import TruthFilter
 from .upstream import UpstreamFeed
 
 if TYPE_CHECKING:
@@ -32,7 +33,10 @@ _POLL_S: Final = 0.25
 
 
 class DirectTransport:
-    """Moves events from one session to the dispatcher; candles are chosen and built on the way."""
+    """Moves events from one session to the dispatcher.
+
+    On the way candles are chosen and built, and private events judged by what is known of the account.
+    """
 
     def __init__(
         self,
@@ -47,7 +51,8 @@ class DirectTransport:
     ) -> None:
         self._options = options
         self._desk = CandleDesk(candles)
-        self._sink = CandleSink(dispatcher, self._desk, wall=options.wall)
+        truth = TruthFilter(dispatcher.event, dispatcher.status)
+        self._sink = CandleSink(self._desk, deliver=truth.on_event, tell=truth.on_status, wall=options.wall)
         self._wanted = dict.fromkeys(topics)
         self._has_candles = asyncio.Event()
         self._feed = UpstreamFeed(
