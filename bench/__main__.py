@@ -23,6 +23,7 @@ RATE_S = 4
 ALL = 0.9999
 SATURATION_EVENTS = 250_000
 SATURATED = "worker, frame to Redis, saturated"
+SIXTY_SESSIONS = "SDK, 600 topics, 60 sessions"
 WARM_UP_EVENTS = 20_000
 CONSUMER_RATE = 10_000
 CONSUMER_EVENTS = 50_000
@@ -126,6 +127,11 @@ class Bench:
                 result = self.consume(blaster, kind, url, CONSUMER_EVENTS * 2, AS_FAST_AS_READ)
                 self.report.add("direct", what, result["cpu_us"])
         self.report.ratio("direct", "SDK / websockets", "SDK, direct", "websockets + json.loads")
+        for kind, what in (("sdk_sessions_1", "SDK, 600 topics, 1 session"), ("sdk_sessions_60", SIXTY_SESSIONS)):
+            with self.upstream() as (blaster, url):
+                result = self.consume(blaster, kind, url, CONSUMER_EVENTS * 2, AS_FAST_AS_READ)
+                self.report.add("direct", what, result["cpu_us"])
+        self.report.difference("direct", "60 sessions - 1", SIXTY_SESSIONS, "SDK, 600 topics, 1 session", "2")
 
     def latency(self) -> None:
         """(e) From the platform's sending to the handler, at 2,000 events/s."""

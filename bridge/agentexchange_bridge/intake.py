@@ -41,8 +41,8 @@ class Feed(Protocol):
     async def run(self) -> None:
         """Keep its sessions up until `stop`."""
 
-    def subscribe(self, topic: Topic) -> None:
-        """Want ``topic``. Idempotent."""
+    def subscribe(self, topic: Topic, *, optional: bool = False) -> None:
+        """Want ``topic``, or have it where there is room. Idempotent."""
 
     def unsubscribe(self, topic: Topic) -> None:
         """Want it no more. Idempotent."""
@@ -152,7 +152,10 @@ class Intake:
         if self._feed is not None:
             for topic in before.keys() - self._upstream.keys():
                 self._feed.unsubscribe(topic)
-            self._ask(self._feed)
+            # not the others: who asks for all again asks upstream for what it has refused
+            self._ask(
+                self._feed, (topic for topic, optional in self._upstream.items() if before.get(topic) != optional)
+            )
 
     def want_candles(self) -> None:
         """Tell every scope which candles are wanted of it."""
@@ -229,10 +232,11 @@ class Intake:
         return feed is not None and all(feed.has_settled(topic) for topic in self._needed_by(scope))
 
     async def _one_feed(self, delays: Iterator[float]) -> Iterator[float]:
-        topics = [topic for topic in self._upstream if self._is_wanted(topic)]
+        topics = [topic for topic, optional in self._upstream.items() if not optional and self._is_wanted(topic)]
         self._sessions_before = self.stats.sessions
         self._reconnects_before = self.stats.reconnects + (self.stats.sessions > 0)
         self._feed = self._make_feed(self.pipeline, topics, self.pipeline.answered)
+        self._ask(self._feed, self._upstream)
         self.stats.active = True
         try:
             await self._feed.run()
@@ -288,13 +292,16 @@ class Intake:
             return
         self._needed.set()
         if feed is not None:
-            self._ask(feed)
+            self._ask(feed, self._upstream)
         if owned:
             self.pipeline.catch_up(scope)
 
-    def _ask(self, feed: Feed) -> None:
-        for topic in self._upstream:
-            (feed.subscribe if self._is_wanted(topic) else feed.unsubscribe)(topic)
+    def _ask(self, feed: Feed, topics: Iterable[Topic]) -> None:
+        for topic in topics:
+            if self._is_wanted(topic):
+                feed.subscribe(topic, optional=self._upstream[topic])
+            else:
+                feed.unsubscribe(topic)
 
     def _is_wanted(self, topic: Topic) -> bool:
         return any(self.owns(scope) for scope in self._layout.scopes_of(topic, self._account))
@@ -306,10 +313,16 @@ class Intake:
         none, and replacing it would blind the other scopes.
         """
         self.note_sessions()
-        was_its_own = scope in self._held or self._lost_on.get(scope) == self.stats.sessions
+        was_its_own = scope in self._held or self._oldest_session() <= self._lost_on.get(scope, -1)
         self._held.add(scope)
         if self._feed is not None and (was_its_own or self._pulse.stood_still_lately()):
             self._feed.renew("a scope was granted while older events of it may lie unread")
+
+    def _oldest_session(self) -> int:
+        """The oldest session that is open, numbered as `stats` counts them; the last one where none is."""
+        if self._feed is None or not self._feed.stats.oldest_session:
+            return self.stats.sessions
+        return self._sessions_before + self._feed.stats.oldest_session
 
     def _let_go(self, scope: str) -> None:
         self.note_sessions()

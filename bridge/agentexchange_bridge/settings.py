@@ -184,6 +184,19 @@ class BridgeSettings(BaseSettings):
         description="end with exit code 1 when the platform refuses the key, instead of trying again slowly",
         json_schema_extra=_group("upstream"),
     )
+    max_sessions: int = Field(
+        default=10,
+        ge=1,
+        le=1000,
+        description="sessions with the platform for market data at most; one takes 10 topics",
+        json_schema_extra=_group("upstream", metavar="N"),
+    )
+    ticker_all_from: int = Field(
+        default=100,
+        ge=0,
+        description="with more symbols than this (or than fit), ticker:all is subscribed instead; 0: never",
+        json_schema_extra=_group("upstream", metavar="N"),
+    )
     tick_stale_after_s: float = Field(
         default=10.0,
         ge=1.0,
@@ -310,6 +323,8 @@ class BridgeSettings(BaseSettings):
             prefix=self.redis_url.prefix,
             partitions=self.partitions,
             worker_id=self.worker_id,
+            max_sessions=self.max_sessions,
+            ticker_all_from=self.ticker_all_from or None,
             tick_stale_after_s=self.tick_stale_after_s,
             lease_ttl_s=self.lease_ttl_s,
             drain_s=self.drain_s,

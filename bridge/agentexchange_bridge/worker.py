@@ -11,7 +11,7 @@ import structlog
 
 from agentexchange.errors import AuthenticationError
 from agentexchange.redis import RedisLinkError, RespStream, StreamOptions, pack
-from agentexchange.upstream import AuthPolicy, FeedOptions, UpstreamFeed
+from agentexchange.upstream import AuthPolicy, FeedOptions, PoolOptions, UpstreamFeed, UpstreamPool
 from agentexchange_schemas import FeedState, FeedStatus, Layout, Topic
 
 from .accounts import Account, MarketKeys, checked_accounts
@@ -195,7 +195,9 @@ class Worker:
     # Upstream
 
     def _market_said(self, status: FeedStatus) -> None:
-        if status.topic is None and status.state is FeedState.LIVE:
+        if status.topic is not None:
+            return  # while one session is served, the key is not refused
+        if status.state is FeedState.LIVE:
             self._keys.worked()
         if status.state is not FeedState.AUTH_FAILED or self._market is None:
             return
@@ -271,7 +273,15 @@ class Worker:
 
     def _account_side(self, account: Account) -> Side:
         def make_feed(sink: FeedSink, topics: Iterable[Topic], on_answer: Callable[[], None]) -> Feed:
-            return self._feed(account, sink, topics, on_answer)
+            return UpstreamFeed(
+                self.config.upstream_url,
+                account.key,
+                sink=sink,
+                topics=topics,
+                auth=AuthPolicy.PATIENT,
+                options=self._feed_options,
+                on_answer=on_answer,
+            )
 
         reconciler = Reconciler(
             LastKnown(account.scope, self.layout, self._connect),
@@ -321,19 +331,16 @@ class Worker:
         )
 
     def _market_feed(self, sink: FeedSink, topics: Iterable[Topic], on_answer: Callable[[], None]) -> Feed:
-        return self._feed(self._keys.current, sink, topics, on_answer)
-
-    def _feed(
-        self, account: Account, sink: FeedSink, topics: Iterable[Topic], on_answer: Callable[[], None]
-    ) -> UpstreamFeed:
-        return UpstreamFeed(
+        pool = PoolOptions(max_sessions=self.config.max_sessions, fold_from=self.config.ticker_all_from, private=False)
+        return UpstreamPool(
             self.config.upstream_url,
-            account.key,
+            self._keys.current.key,
             sink=sink,
             topics=topics,
             auth=AuthPolicy.PATIENT,
             options=self._feed_options,
             on_answer=on_answer,
+            pool=pool,
         )
 
     def _writer(self, scope: str, intake: Intake) -> ScopeWriter:

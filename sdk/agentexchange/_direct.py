@@ -1,4 +1,4 @@
-"""Straight from the platform: one upstream session feeds the handlers."""
+"""Straight from the platform: upstream sessions feed the handlers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ._candle_sink import CandleSink
 from ._tasks import end
 from .candles import CandleDesk, upstream_topics
 from .truth import TruthFilter
-from .upstream import UpstreamFeed
+from .upstream import UpstreamPool
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,17 +23,31 @@ if TYPE_CHECKING:
     from ._dispatch import Dispatcher
     from ._urls import UpstreamUrl
     from .candles import CandleSource
-    from .upstream import AuthJudge, FeedOptions
+    from .upstream import AuthJudge, FeedOptions, PoolOptions
 
 __all__ = ["DirectTransport"]
 
-_COUNTERS: Final = ("frames", "bytes", "events", "pings", "folded_twins", "refused_topics", "sessions", "reconnects")
+_COUNTERS: Final = (
+    "frames",
+    "bytes",
+    "events",
+    "pings",
+    "folded_twins",
+    "refused_topics",
+    "sessions",
+    "reconnects",
+    "sessions_open",
+    "unclaimed",
+    "ambiguous",
+)
+
+
 _POLL_S: Final = 0.25
 """Between two looks at which candles are due."""
 
 
 class DirectTransport:
-    """Moves events from one session to the dispatcher.
+    """Moves events from as many sessions as the topics need to the dispatcher.
 
     On the way candles are chosen and built, and private events judged by what is known of the account.
     """
@@ -47,25 +61,20 @@ class DirectTransport:
         topics: Iterable[Topic],
         auth: AuthJudge,
         options: FeedOptions,
+        pool: PoolOptions,
         candles: CandleSource,
     ) -> None:
         self._options = options
         self._desk = CandleDesk(candles)
         truth = TruthFilter(dispatcher.event, dispatcher.status)
         self._sink = CandleSink(self._desk, deliver=truth.on_event, tell=truth.on_status, wall=options.wall)
-        self._wanted = dict.fromkeys(topics)
+        self._wanted: dict[Topic, None] = {}
         self._has_candles = asyncio.Event()
-        self._feed = UpstreamFeed(
-            url,
-            api_key,
-            sink=self._sink,
-            topics=upstream_topics(self._wanted, candles),
-            auth=auth,
-            options=options,
-            on_answer=self._settle,
+        self._feed = UpstreamPool(
+            url, api_key, sink=self._sink, auth=auth, options=options, on_answer=self._settle, pool=pool
         )
-        for topic in self._wanted:
-            self._want(topic)
+        for topic in topics:
+            self.subscribe(topic)
         self.stop = self._feed.stop
 
     async def run(self) -> None:
@@ -81,9 +90,11 @@ class DirectTransport:
     def subscribe(self, topic: Topic) -> None:
         """Want ``topic``, and what it is made from; asks again for what was refused."""
         self._wanted[topic] = None
-        self._want(topic)
-        for needed in upstream_topics((topic,), self._desk.mode):
-            self._feed.subscribe(needed)
+        if topic.kind is Kind.CANDLES:
+            self._sink.want(topic)
+            self._has_candles.set()
+        for needed, optional in upstream_topics((topic,), self._desk.mode).items():
+            self._feed.subscribe(needed, optional=optional)
 
     def unsubscribe(self, topic: Topic) -> None:
         """Want it no more, nor what only it was made from."""
@@ -95,7 +106,7 @@ class DirectTransport:
             self._feed.unsubscribe(unneeded)
 
     def stats(self) -> dict[str, int | float]:
-        """What the platform's connection has brought, and what became of candles."""
+        """What the platform's connections have brought, and what became of candles."""
         stats, built, chosen = self._feed.stats, self._desk.stats.builder, self._desk.stats.chooser
         return {name: getattr(stats, name) for name in _COUNTERS} | {
             "junk": sum(tuple(stats.junk.values())),
@@ -104,11 +115,6 @@ class DirectTransport:
             "candle_source_switches": chosen.switches,
             "late_ticks": built.late,
         }
-
-    def _want(self, topic: Topic) -> None:
-        if topic.kind is Kind.CANDLES:
-            self._sink.want(topic)
-            self._has_candles.set()
 
     def _settle(self) -> None:
         self._sink.settle(self._feed.has_settled)

@@ -21,7 +21,7 @@ from ._scope import TaskScope
 from ._urls import RedisUrl, api_key_secret, parse_base_url
 from .candles import CandleSource
 from .errors import UsageError
-from .upstream import AuthJudge, AuthPolicy, FeedOptions
+from .upstream import AuthJudge, AuthPolicy, FeedOptions, PoolOptions
 
 if TYPE_CHECKING:
     import ssl
@@ -75,6 +75,9 @@ class AgentExchangeWS:
         open_timeout: seconds for opening one connection to the platform.
         stale_after: seconds without any message after which the platform's connection is replaced.
         compression: whether to offer compression to the platform, which slows it down.
+        max_sessions: connections to the platform at most; one takes 10 topics.
+        ticker_all_from: with handlers for more symbols than this, ``ticker:all`` is taken instead of each symbol, and
+            so it is where they do not fit into ``max_sessions``. Handlers notice nothing. None: never.
         ssl_context: for ``wss://``; by default certificates are verified against the system's.
         candles: where candles come from, straight from the platform: ``"auto"`` takes the platform's where it pushes
             them in time and builds them from its ticks where it does not, ``"upstream"`` takes the platform's only,
@@ -107,6 +110,8 @@ class AgentExchangeWS:
         open_timeout: float = 10.0,
         stale_after: float = 40.0,
         compression: bool = False,
+        max_sessions: int = 10,
+        ticker_all_from: int | None = 100,
         ssl_context: ssl.SSLContext | None = None,
         candles: CandlesName = "auto",
         max_queue: int = DEFAULT_MAX_QUEUE,
@@ -131,6 +136,7 @@ class AgentExchangeWS:
             compression=compression,
             ssl_context=ssl_context,
         )
+        self._pool = _pool_options(max_sessions, ticker_all_from)
         self._judge = AuthJudge(AuthPolicy.STRICT)
         self._topics: dict[Topic, None] = {}
         self._dispatcher = Dispatcher(max_queue=max_queue)
@@ -388,6 +394,7 @@ class AgentExchangeWS:
             topics=tuple(self._topics),
             auth=self._judge,
             options=self._options,
+            pool=self._pool,
             candles=self._candles,
         )
 
@@ -405,6 +412,13 @@ def _candle_source(name: str) -> CandleSource:
         return CandleSource(name)
     except ValueError:
         raise ValueError(f"candles must be one of {', '.join(CandleSource)}, not {name!r}") from None
+
+
+def _pool_options(max_sessions: int, ticker_all_from: int | None) -> PoolOptions:
+    _check_positive(max_sessions=max_sessions)
+    if ticker_all_from is not None:
+        _check_positive(ticker_all_from=ticker_all_from)
+    return PoolOptions(max_sessions=max_sessions, fold_from=ticker_all_from)
 
 
 def _check_positive(**options: float) -> None:

@@ -74,6 +74,8 @@ def test_every_setting_is_read_from_each_source(tmp_path: Path, monkeypatch: pyt
         "buffer_mib": 8,
         "drain_s": 9.5,
         "tick_stale_after_s": 20.0,
+        "max_sessions": 3,
+        "ticker_all_from": 40,
     }
     elsewhere = {"api_key", "api_key_file", "api_secret", "api_secret_file", "accounts"}
     assert set(values) == set(BridgeSettings.model_fields) - elsewhere
@@ -94,11 +96,12 @@ def test_the_worker_gets_what_was_set(monkeypatch: pytest.MonkeyPatch) -> None:
         "redis_url": "redis://h:1/2?prefix=crew", "topics": ["ticker:BTCUSDT"], "partitions": "4", "account": False,
         "worker_id": "w", "lease_ttl_s": "4", "drain_s": "1", "tick_log_age_s": "60", "tick_log_entries": "5000",
         "account_log_age_s": "70", "account_log_entries": "6000", "buffer_ticks": "7000", "buffer_mib": "8",
-        "tick_stale_after_s": "30", "rest_url": "http://localhost:1",
+        "tick_stale_after_s": "30", "max_sessions": "4", "ticker_all_from": "0", "rest_url": "http://localhost:1",
     }).worker_config()  # fmt: skip
     assert (config.prefix, config.partitions, config.account, config.worker_id) == ("crew", 4, False, "w")
     assert [str(topic) for topic in config.topics] == ["ticker:BTCUSDT"]
     assert (config.lease_ttl_s, config.drain_s, config.tick_stale_after_s) == (4.0, 1.0, 30.0)
+    assert (config.max_sessions, config.ticker_all_from) == (4, None)
     assert (config.market_retention.log_max_age_s, config.market_retention.log_max_len) == (60.0, 5000)
     assert (config.account_retention.log_max_age_s, config.account_retention.log_max_len) == (70.0, 6000)
     assert (config.limits.buffer.ticks, config.limits.buffer.tick_bytes) == (7000, 8 * 1024**2)

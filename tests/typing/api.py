@@ -34,6 +34,7 @@ AgentExchangeWS(
     ssl_context=ssl.create_default_context(),
     candles="build",
 )
+AgentExchangeWS("ak_live_...", max_sessions=3, ticker_all_from=None)
 AgentExchangeWS("ak_live_...", "redis://localhost", recover_limit=1_000_000)
 AgentExchangeWS(
     "ak_live_...",
