@@ -51,6 +51,10 @@ class Sink:
         """What was told of one topic."""
         return [status for status in self.statuses if status.topic == topic]
 
+    @property
+    def topics(self) -> set[str]:
+        return {topic for topic, _ in self.events}
+
     def ticks(self, topic: str) -> list[dict[str, Any]]:
         return [fields for name, fields in self.events if name == topic]
 
