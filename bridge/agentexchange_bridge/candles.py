@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agentexchange._backoff import backoff
 from agentexchange.candles import BuilderOptions, CandleDesk, CandleStateError
-from agentexchange.redis import RedisLinkError
+from agentexchange.redis import RedisLinkError, ReplyError
 from agentexchange_schemas import EnvelopeError
 
 from .history import read_history
@@ -212,7 +212,7 @@ class ScopeCandles:
         stream = await self._connect()
         try:
             if self._is_new:
-                self._state = await stream.command("GET", self._layout.candle_state(self.scope))
+                self._state = await self._saved(stream)
             if topics := {str(topic) for topic in self._wanted if self._has_history(topic)}:
                 log = self._layout.candle_log(self.scope)
                 await read_history(stream, log, topics, take=lambda fields: history.add(fields, self._wall()))
@@ -236,6 +236,16 @@ class ScopeCandles:
                 self.candle(topic, fields)
             except EnvelopeError:
                 self._outbox.lose(topic)
+
+    async def _saved(self, stream: RespStream) -> bytes | None:
+        try:
+            found: bytes | None = await stream.command("GET", self._layout.candle_state(self.scope))
+        except ReplyError as exc:
+            if exc.code != "WRONGTYPE":
+                raise
+            self._log.warning("the key of the saved candles holds something else", error=str(exc))
+            return None
+        return found
 
     def _has_history(self, topic: Topic) -> bool:
         """Whether the log may have what a lacking symbol continues from."""
