@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from agentexchange._backoff import backoff
+from agentexchange._tasks import next_turn
 from agentexchange.candles import BuilderOptions, CandleDesk, CandleStateError
 from agentexchange.redis import RedisLinkError, ReplyError
 from agentexchange_schemas import EnvelopeError
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
-    from agentexchange.candles import BuiltCandle, CandleSource, DeskStats
+    from agentexchange.candles import BuiltCandle, CandleSource, DeskHistory, DeskStats
     from agentexchange.redis import RespStream
     from agentexchange_schemas import FeedStatus, Layout, Topic
 
@@ -192,7 +193,7 @@ class ScopeCandles:
             except RedisLinkError as exc:
                 self._log.warning("the history of candles cannot be read; trying again", error=str(exc))
                 pause_s = next(delays)
-            await self._sleep(pause_s)
+            await next_turn(self._sleep, pause_s)
 
     async def _turn(self) -> None:
         if not self._is_owned:
@@ -209,15 +210,9 @@ class ScopeCandles:
     async def _restore(self, desk: CandleDesk) -> None:
         """Read what the lacking symbols continue from; of no effect where the scope is lost meanwhile."""
         history = desk.history()
-        stream = await self._connect()
-        try:
-            if self._is_new:
-                self._state = await self._saved(stream)
-            if topics := {str(topic) for topic in self._wanted if self._has_history(topic)}:
-                log = self._layout.candle_log(self.scope)
-                await read_history(stream, log, topics, take=lambda fields: history.add(fields, self._wall()))
-        finally:
-            stream.close()
+        topics = {str(topic) for topic in self._wanted if self._has_history(topic)}
+        if self._is_new or topics:
+            await self._read(topics, history)
         if desk is not self._desk:
             return
         now_us = self._wall()
@@ -236,6 +231,17 @@ class ScopeCandles:
                 self.candle(topic, fields)
             except EnvelopeError:
                 self._outbox.lose(topic)
+
+    async def _read(self, topics: set[str], history: DeskHistory) -> None:
+        stream = await self._connect()
+        try:
+            if self._is_new:
+                self._state = await self._saved(stream)
+            if topics:
+                log = self._layout.candle_log(self.scope)
+                await read_history(stream, log, topics, take=lambda fields: history.add(fields, self._wall()))
+        finally:
+            stream.close()
 
     async def _saved(self, stream: RespStream) -> bytes | None:
         try:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from agentexchange_schemas import Kind
 
 from ._candle_sink import CandleSink
-from ._tasks import end
+from ._tasks import end, next_turn
 from .candles import CandleDesk, upstream_topics
 from .truth import TruthFilter
 from .upstream import UpstreamPool
@@ -122,6 +122,6 @@ class DirectTransport:
     async def _poll(self) -> None:
         while True:
             await self._has_candles.wait()
-            await self._options.sleep(_POLL_S)
+            await next_turn(self._options.sleep, _POLL_S)
             self._settle()
             self._sink.poll()
