@@ -9,6 +9,7 @@ import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from agentexchange.candles import CandleSource
 from agentexchange_schemas import Layout, Topic
 
 from .accounts import Account, checked_accounts
@@ -50,6 +51,7 @@ class WorkerConfig:
             refused.
         redis_url: where to write.
         topics: market topics to subscribe; private ones follow ``account``.
+        candles: where candles come from: upstream, ticks, or upstream with ticks where it pushes none.
         account: whether to serve the accounts' orders and portfolio, each in a scope of its own.
         prefix: what every name in Redis begins with.
         partitions: number of market scopes; every worker and client of one prefix must agree.
@@ -79,6 +81,7 @@ class WorkerConfig:
     accounts: tuple[Account, ...]
     redis_url: RedisUrl
     topics: tuple[Topic, ...] = (Topic.ticker("all"),)
+    candles: CandleSource = CandleSource.AUTO
     account: bool = True
     prefix: str = "ax"
     partitions: int = 1

@@ -17,6 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidat
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from agentexchange._urls import RedisUrl, UpstreamUrl, redis_url, upstream_url
+from agentexchange.candles import CandleSource
 from agentexchange_schemas import ALL, Topic
 
 from .accounts import DEFAULT_ACCOUNT, Account, checked_accounts
@@ -143,6 +144,11 @@ class BridgeSettings(BaseSettings):
         default=(Topic.ticker(ALL),),
         description="a topic to carry; repeat the flag (with commas in the environment, a list in the file)",
         json_schema_extra=_group("upstream", flag="--topic", metavar="TOPIC"),
+    )
+    candles: CandleSource = Field(
+        default=CandleSource.AUTO,
+        description="where candles come from: upstream's own, built from ticks, or auto: built where it pushes none",
+        json_schema_extra=_group("upstream", metavar="auto|upstream|build"),
     )
     account: bool = Field(
         default=True,
@@ -311,6 +317,7 @@ class BridgeSettings(BaseSettings):
             accounts=self.accounts,
             redis_url=self.redis_url,
             topics=self.topics,
+            candles=self.candles,
             account=self.account,
             rest_url=self.rest_url,
             prefix=self.redis_url.prefix,

@@ -16,6 +16,7 @@ from agentexchange_schemas import FeedState, FeedStatus, Layout, Topic
 
 from .accounts import Account, MarketKeys, checked_accounts
 from .batch import BatchEncoder
+from .candles import ScopeCandles
 from .config import WorkerConfig, new_worker_id
 from .intake import Intake
 from .last_known import LastKnown
@@ -57,7 +58,7 @@ class Worker:
     Args:
         config: what to do.
         log: where to say what happens.
-        feed_options: of the upstream sessions.
+        feed_options: of the upstream sessions; their wall clock is the worker's, too.
         on_batch: told of each acknowledged batch, for metrics.
     """
 
@@ -75,6 +76,7 @@ class Worker:
         self.stats = WorkerStats()
         self._log: FilteringBoundLogger = (log or structlog.get_logger()).bind(worker=self.worker_id)
         self._feed_options = replace(feed_options or FeedOptions(), tick_stale_after_s=config.tick_stale_after_s)
+        self._wall = wall_us if feed_options is None else _in_us(feed_options.wall)
         self._on_batch = on_batch
         self._pulse = Pulse()
         self._keys = MarketKeys(config.accounts)
@@ -260,10 +262,13 @@ class Worker:
             account=None,
             topics=self.config.topics,
             make_feed=self._market_feed,
+            candle_source=self.config.candles,
             on_status=self._market_said,
         )
         for scope in self.layout.market_scopes:
-            intake.writers[scope] = self._writer(scope, intake)
+            intake.writers[scope] = writer = self._writer(scope, intake)
+            intake.candles[scope] = self._candles(writer, intake)
+        intake.want_candles()
         return Side(intake, log=self._log)
 
     def _account_side(self, account: Account) -> Side:
@@ -300,7 +305,30 @@ class Worker:
 
     def _intake(self, name: str, **what: Any) -> Intake:
         self.stats.upstreams[name] = upstream = UpstreamStats(name)
-        return Intake(layout=self.layout, stats=self.stats, upstream=upstream, pulse=self._pulse, log=self._log, **what)
+        return Intake(
+            layout=self.layout,
+            stats=self.stats,
+            upstream=upstream,
+            pulse=self._pulse,
+            log=self._log,
+            wall=self._wall,
+            **what,
+        )
+
+    def _candles(self, writer: ScopeWriter, intake: Intake) -> ScopeCandles:
+        return ScopeCandles(
+            writer.scope,
+            mode=self.config.candles,
+            writer=writer,
+            layout=self.layout,
+            connect=self._connect,
+            stats=self.stats.candles,
+            has_settled=intake.comes,
+            on_change=intake.pipeline.reroute,
+            wall=self._wall,
+            sleep=self._feed_options.sleep,
+            log=self._log,
+        )
 
     def _market_feed(self, sink: FeedSink, topics: Iterable[Topic], on_answer: Callable[[], None]) -> Feed:
         pool = PoolOptions(max_sessions=self.config.max_sessions, fold_from=self.config.ticker_all_from, private=False)
@@ -327,7 +355,7 @@ class Worker:
         )
         writer = ScopeWriter(
             scope,
-            outbox=Outbox(scope, encoder=encoder, limits=self._limits(is_market=is_market)),
+            outbox=Outbox(scope, encoder=encoder, limits=self._limits(is_market=is_market), wall=self._wall),
             lease=Lease(self.worker_id, config.lease_ttl_s),
             layout=self.layout,
             connect=self._connect,
@@ -338,11 +366,13 @@ class Worker:
                 backoff_cap_s=config.redis_backoff_cap_s,
                 sharded=config.sharded,
                 topics=lambda: tuple(str(topic) for topic in intake.topics_of(scope)),
+                wall=self._wall,
                 heard=intake.heard_us,
             ),
             log=self._log,
             on_owner=intake.owner_changed,
             on_batch=self._on_batch,
+            candle_state=lambda: intake.candles[scope].state() if is_market else None,
             full_batch=config.limits.batch_events,
         )
         self.stats.scopes[scope] = writer.stats
@@ -351,6 +381,10 @@ class Worker:
     def _limits(self, *, is_market: bool) -> OutboxLimits:
         limits = self.config.limits
         return replace(limits, buffer=limits.buffer.shared_by(self.config.partitions)) if is_market else limits
+
+
+def _in_us(wall: Callable[[], float]) -> Callable[[], int]:
+    return lambda: int(wall() * 1_000_000)
 
 
 def _pop_if(found: dict[str, _Value], name: str, value: _Value) -> None:

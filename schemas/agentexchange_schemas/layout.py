@@ -160,6 +160,14 @@ class Layout:
         """Stream of a market scope's closed candles."""
         return f"{self.base(scope)}log:candles"
 
+    def candle_state(self, scope: str) -> str:
+        """String: what the closed candles do not tell of those under way in a market scope.
+
+        Its owner saves it every few seconds and when it gives the lease back; the next one continues from it. The bytes
+        are the builder's own, for no other reader.
+        """
+        return f"{self.base(scope)}candle-state"
+
     def lease(self, scope: str) -> str:
         """String: who writes the scope, ``<worker>/<epoch>``; expires unless renewed."""
         return f"{self.base(scope)}lease"

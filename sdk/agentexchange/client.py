@@ -19,6 +19,7 @@ from ._lifecycle import DRAIN_TIMEOUT_S, Lifecycle
 from ._policy import HandlerOptions
 from ._scope import TaskScope
 from ._urls import RedisUrl, api_key_secret, parse_base_url
+from .candles import CandleSource
 from .errors import UsageError
 from .upstream import AuthJudge, AuthPolicy, FeedOptions, PoolOptions
 
@@ -43,6 +44,7 @@ _Function = TypeVar("_Function", bound="Callable[..., Any]")
 
 PolicyName: TypeAlias = Literal["conflate", "wait", "drop_oldest"]
 RecoverName: TypeAlias = Literal["all", "latest"]
+CandlesName: TypeAlias = Literal["auto", "upstream", "build"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,9 @@ class AgentExchangeWS:
         ticker_all_from: with handlers for more symbols than this, ``ticker:all`` is taken instead of each symbol, and
             so it is where they do not fit into ``max_sessions``. Handlers notice nothing. None: never.
         ssl_context: for ``wss://``; by default certificates are verified against the system's.
+        candles: where candles come from, straight from the platform: ``"auto"`` takes the platform's where it pushes
+            them in time and builds them from its ticks where it does not, ``"upstream"`` takes the platform's only,
+            ``"build"`` always builds them. On a Redis URL the bridge decides.
         max_queue: events that may wait for one handler before tickers and portfolios are conflated to the newest.
         recover_limit: entries of the log that are read at most to hand out missed ticks, on a Redis URL; beyond it a
             gap is told and the newest value follows. Orders and closed candles are always read again whole.
@@ -108,6 +113,7 @@ class AgentExchangeWS:
         max_sessions: int = 10,
         ticker_all_from: int | None = 100,
         ssl_context: ssl.SSLContext | None = None,
+        candles: CandlesName = "auto",
         max_queue: int = DEFAULT_MAX_QUEUE,
         recover_limit: int = 100_000,
         group: str | None = None,
@@ -123,6 +129,7 @@ class AgentExchangeWS:
             open_timeout=open_timeout, stale_after=stale_after, max_queue=max_queue, recover_limit=recover_limit
         )
         self._recover_limit = recover_limit
+        self._candles = _candle_source(candles)
         self._options = FeedOptions(
             open_timeout_s=open_timeout,
             stale_after_s=stale_after,
@@ -388,6 +395,7 @@ class AgentExchangeWS:
             auth=self._judge,
             options=self._options,
             pool=self._pool,
+            candles=self._candles,
         )
 
     def _shared(self) -> Callable[..., Transport]:
@@ -397,6 +405,13 @@ class AgentExchangeWS:
 
 def _topic(topic: str | Topic) -> Topic:
     return topic if isinstance(topic, Topic) else Topic.parse(topic)
+
+
+def _candle_source(name: str) -> CandleSource:
+    try:
+        return CandleSource(name)
+    except ValueError:
+        raise ValueError(f"candles must be one of {', '.join(CandleSource)}, not {name!r}") from None
 
 
 def _pool_options(max_sessions: int, ticker_all_from: int | None) -> PoolOptions:

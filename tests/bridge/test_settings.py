@@ -55,6 +55,7 @@ def test_every_setting_is_read_from_each_source(tmp_path: Path, monkeypatch: pyt
     values: dict[str, Any] = {
         "upstream_url": "wss://example.test",
         "topics": ["ticker:BTCUSDT", "candles:ethusdt:1h"],
+        "candles": "build",
         "account": False,
         "rest_url": "https://example.test/base",
         "exit_on_auth_failure": True,

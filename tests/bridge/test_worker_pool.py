@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agentexchange._urls import redis_url
+from agentexchange.candles import CandleSource
 from agentexchange.redis import RespStream
 from agentexchange.testing import SandboxExchange
 from agentexchange_bridge.accounts import MarketKeys
@@ -47,7 +48,8 @@ async def test_two_hundred_topics_over_few_sessions(
         *(Topic.ticker(symbol) for symbol in symbols[:tickers]),
         *(Topic.candles(symbol, "1m") for symbol in symbols[: 200 - tickers]),
     )
-    worker = new_worker(exchange, redis_server, topics=topics, max_sessions=max_sessions)
+    options = {"max_sessions": max_sessions, "candles": CandleSource.UPSTREAM}
+    worker = new_worker(exchange, redis_server, topics=topics, **options)
     async with running(worker):
         await is_live(worker)
         market = [one for one in exchange.control.connections if "orders" not in one.subscriptions]
@@ -70,7 +72,8 @@ async def test_topics_without_room_are_told_and_the_others_served(
     exchange: SandboxExchange, redis_server: RedisServer, redis: RespStream
 ) -> None:
     topics = tuple(Topic.candles(symbol, "1m") for symbol in exchange.control.symbols[:12])
-    worker = new_worker(exchange, redis_server, topics=topics, max_sessions=1, account=False)
+    options = {"max_sessions": 1, "account": False, "candles": CandleSource.UPSTREAM}
+    worker = new_worker(exchange, redis_server, topics=topics, **options)
     async with running(worker):
         await is_live(worker)
         exchange.control.push_candle(topics[0].symbol or "", "1m", CANDLE | {"is_closed": True})

@@ -103,7 +103,7 @@ class UpstreamFeed:
             self._session = None
             await self._until_stopped(self._sleep(delay))
 
-    def subscribe(self, topic: Topic) -> None:
+    def subscribe(self, topic: Topic, *, optional: bool = False) -> None:  # noqa: ARG002 - one session shares out nothing
         """Want ``topic``, on the live session and on every later one. Idempotent; asks again for a refused one."""
         self._subscriptions.want(topic)
         self._ask()

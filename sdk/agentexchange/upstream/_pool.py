@@ -304,7 +304,8 @@ class UpstreamPool:
             _log.info("a session takes %d subscriptions: %s", self._allocation.capacity, words)
             return
         lane.stats.refused_topics += 1
-        _log.warning("upstream refuses %s: %s", wire, words)
+        is_optional = self._allocation.wanted.get(wire) is False
+        _log.log(logging.INFO if is_optional else logging.WARNING, "upstream refuses %s: %s", wire, words)
         if wire in self._allocation.wanted:
             self._tell(self._voice.unavailable(str(wire), words))
 
