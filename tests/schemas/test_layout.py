@@ -26,7 +26,7 @@ def test_the_documented_names() -> None:
         f"ax:{{m0}}:{name}" for name in ("log", "log:candles", "lease", "epoch", "seq", "status")
     ]
     assert ax.interest(ACCOUNT, "c1") == f"ax:interest:{ACCOUNT}:c1"
-    assert (ax.workers, ax.control) == ("ax:workers", "ax:control")
+    assert (ax.workers, ax.control, ax.interests) == ("ax:workers", "ax:control", "ax:interests")
 
 
 def test_an_account_scope_is_a_hash_and_nothing_else() -> None:
