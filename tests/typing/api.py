@@ -33,7 +33,7 @@ AgentExchangeWS(
     compression=True,
     ssl_context=ssl.create_default_context(),
 )
-AgentExchangeWS("ak_live_...", "redis://localhost", recover_limit=1_000_000)
+AgentExchangeWS("ak_live_...", "redis://localhost", recover_limit=1_000_000, client_name="crew-7")
 AgentExchangeWS(
     "ak_live_...",
     "redis://localhost",
