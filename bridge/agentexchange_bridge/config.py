@@ -52,6 +52,8 @@ class WorkerConfig:
         prefix: what every name in Redis begins with.
         partitions: number of market scopes; every worker and client of one prefix must agree.
         worker_id: 1 to 64 of ``A-Z a-z 0-9 . _ -``, unique per process; None makes one.
+        follow_interest: whether to subscribe, beside ``topics``, what clients want.
+        interest_grace_s: how long a topic stays subscribed after the last client that wanted it.
         tick_stale_after_s: how long ``ticker:all`` may be without any tick before the session is replaced.
         lease_ttl_s: how long a lease lives without a heartbeat.
         beat_s: from one heartbeat to the next.
@@ -77,6 +79,8 @@ class WorkerConfig:
     prefix: str = "ax"
     partitions: int = 1
     worker_id: str | None = None
+    follow_interest: bool = True
+    interest_grace_s: float = 30.0
     tick_stale_after_s: float = 10.0
     lease_ttl_s: float = 3.0
     beat_s: float = 1.0
@@ -96,7 +100,7 @@ class WorkerConfig:
             raise ValueError("lease_ttl_s must be more than twice beat_s, and both above 0")
         if any(topic.is_private for topic in self.topics):
             raise ValueError("topics are market topics: orders and portfolio come with account=True")
-        if not (self.topics or self.account):
-            raise ValueError("nothing to do: give topics, or account=True")
+        if not (self.topics or self.follow_interest or self.account):
+            raise ValueError("nothing to do: give topics, follow_interest=True or account=True")
         checked_accounts(self.accounts)
         Layout(self.prefix, self.partitions)

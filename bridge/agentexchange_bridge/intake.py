@@ -127,10 +127,14 @@ class Intake:
     def want(self, topics: Iterable[Topic]) -> None:
         """Want these topics from now on, and no others."""
         before, self._topics = self._topics, dict.fromkeys(topics)
-        if self._feed is not None:
-            for topic in before.keys() - self._topics.keys():
-                self._feed.unsubscribe(topic)
-            self._ask(self._feed)
+        if self._feed is None:
+            return
+        for topic in before.keys() - self._topics.keys():
+            self._feed.unsubscribe(topic)
+        for topic in self._topics:
+            # one that upstream has refused is not asked for again because of others
+            if topic not in before and self._is_wanted(topic):
+                self._feed.subscribe(topic)
 
     def topics_of(self, scope: str) -> list[Topic]:
         """The wanted topics that ``scope`` carries."""

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from agentexchange_schemas import FeedState, Kind
 
+from .interest import InterestStats
 from .items import KIND_OF, NOTICE
 from .lease import LeaseState
 
@@ -138,6 +139,7 @@ class WorkerStats:
         oversized: events too large or impossible to pack. counter
         upstreams: numbers per intake, the market's first.
         scopes: numbers per scope.
+        interest: numbers of what clients want.
     """
 
     received: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
@@ -146,6 +148,7 @@ class WorkerStats:
     oversized: int = 0
     upstreams: dict[str, UpstreamStats] = field(default_factory=dict)
     scopes: dict[str, ScopeStats] = field(default_factory=dict)
+    interest: InterestStats = field(default_factory=InterestStats)
 
     @property
     def upstream_state(self) -> FeedState:
