@@ -215,7 +215,7 @@ class Worker:
             self.config.redis_url,
             name=self._connection_name,
             layout=self.layout,
-            accounts=lambda: self._accounts,
+            accounts=lambda: self._keys.scopes,
             on_change=self._interest_changed,
             log=self._log,
             stats=self.stats.interest,

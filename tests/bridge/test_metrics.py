@@ -3,6 +3,7 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
+from agentexchange_bridge.interest import InterestStats
 from agentexchange_bridge.lease import LeaseState
 from agentexchange_bridge.metrics import PREFIX, BatchMetrics, WorkerCollector, metrics_page
 from agentexchange_bridge.stats import BatchWritten, RedisState, ScopeStats, UpstreamStats, WorkerStats
@@ -45,6 +46,7 @@ def test_every_number_of_the_stats_has_a_metric() -> None:
     upstream = UpstreamStats("market", FeedState.STALE, sessions=22, reconnects=23)
     stats = WorkerStats(oversized=21, upstreams={"market": upstream}, scopes={"m0": scope})
     stats.unowned[Kind.ORDERS] = 24
+    stats.interest = InterestStats(clients=31, topics=32, reads=33, junk={"hash": 34})
     registry = CollectorRegistry()
     registry.register(WorkerCollector(stats))
     found = scrape(registry)
@@ -57,7 +59,8 @@ def test_every_number_of_the_stats_has_a_metric() -> None:
         ("waiting_events", "m0", "ticks"): 11, ("waiting_events", "m0", "kept"): 12, ("waiting_bytes", "m0"): 13,
         ("epoch", "m0"): 14, ("lease_held", "m0"): 1, ("redis_ready", "m0"): 1, ("oversized_total",): 21,
         ("upstream_sessions_total", "market"): 22, ("upstream_reconnects_total", "market"): 23,
-        ("unowned_total", "orders"): 24,
+        ("unowned_total", "orders"): 24, ("interest_clients",): 31, ("interest_topics",): 32,
+        ("interest_reads_total",): 33, ("interest_junk_total", "hash"): 34,
         ("upstream_state", "market", "stale"): 1, ("upstream_state", "market", "live"): 0,
     }  # fmt: skip
     assert {key: found[key] for key in expected} == expected
