@@ -35,13 +35,13 @@ async def find_accounts(stream: RespStream, layout: Layout, most: int) -> list[s
     Raises:
         RedisLinkError: Redis is away, or refuses; so does each function here.
     """
-    members = await stream.command("ZREVRANGE", layout.interests, 0, most - 1)
+    members = await stream.command("ZRANGE", layout.interests, 0, most - 1, "REV")
     return [member.decode() for member in members if _is_account(member)]
 
 
 async def find_clients(stream: RespStream, layout: Layout, account: str, most: int) -> list[Client]:
     """An account's clients, those first that live longest; some may be gone. Names that none can have are left out."""
-    reply = (await stream.send(pack("ZREVRANGE", layout.interest(account), 0, most - 1)))[0]
+    reply = (await stream.send(pack("ZRANGE", layout.interest(account), 0, most - 1, "REV")))[0]
     names = [member.decode("ascii", errors="replace") for member in _unless_wrong_type(reply) or []]
     return [Client(account, name) for name in names if _is_name(name)]
 
