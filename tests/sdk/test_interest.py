@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -273,3 +275,34 @@ def test_a_bad_client_name_is_refused_in_words() -> None:
             AgentExchangeWS("ak_live_x", url, client_name="a b")
     with pytest.raises(ValueError, match="give one of them"):
         AgentExchangeWS("ak_live_x", "redis://localhost:1", group="g", consumer="c", client_name="d")
+
+
+@pytest.mark.every_server
+async def test_the_documented_rights_let_a_client_register_and_write_nothing_else(
+    registry: Registry, writer: LayoutWriter, redis_server: RedisServer
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "shared.md").read_text()
+    rule = re.search(r"```text\nuser crew (.*?)```", page, re.DOTALL)
+    assert rule is not None
+    rights = rule[1].replace("a-…", ACCOUNT).replace(">password", ">pw").split()
+    registry.client.execute_command("ACL", "SETUSER", "crew", "reset", *rights)  # type: ignore[no-untyped-call]
+    url = redis_server.url.replace("://", "://crew:pw@")
+    client = SharedClient(url, "ticker:BTCUSDT", interest_ttl_s=0.3)
+    async with client.running() as got:
+        await eventually(lambda: len(registry.versions()) > 3)
+        assert registry.topics() == {"ticker:BTCUSDT"}
+        writer.ticker("BTCUSDT", "1")
+        await got.until(lambda got: got.prices == ["1"])
+    assert client.transport.stats()["interest_refused"] == 0
+    assert registry.clients() == []
+    other = LAYOUT.interest("a-" + "0" * 32)
+    with redis.Redis.from_url(url) as crew:
+        for command in (
+            ("PUBLISH", "ax:{m0}:ticker:BTCUSDT", "x"),
+            ("HSET", f"{other}:x", "topics", "orders"),
+            ("ZADD", other, 1, "x"),
+            ("DEL", "ax:{m0}:latest:ticker:BTCUSDT"),
+            ("ZADD", LAYOUT.interests, 1, ACCOUNT),
+        ):
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                crew.execute_command(*command)  # type: ignore[no-untyped-call]
