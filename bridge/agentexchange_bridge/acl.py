@@ -10,8 +10,8 @@ PASSWORD_PLACEHOLDER: Final = "PASSWORD"  # noqa: S105 - what an operator replac
 
 _SESSION: Final = "ping select client|setname"
 _BRIDGE: Final = (
-    "evalsha script|load get set del exists type time pttl pexpire hget hmget hgetall hset hsetnx hexists hstrlen sadd srem "
-    "xadd xtrim xinfo zadd zrange zrem zremrangebyscore publish spublish subscribe unsubscribe"
+    "evalsha script|load get set del exists type time pttl pexpire hget hmget hgetall hset hsetnx hexists hstrlen "
+    "sadd srem xadd xtrim xinfo zadd zrange zrem zremrangebyscore publish spublish subscribe unsubscribe"
 )
 _CREW: Final = (
     "get mget time exists hget hmget hgetall hkeys smembers xread xrange xrevrange "
@@ -24,8 +24,8 @@ _DOCTOR: Final = "get hgetall info time config|get acl|whoami acl|dryrun"
 def acl_rules(prefix: str, account: str) -> dict[str, str]:
     """The rules by user name, as ACL files and ``ACL SETUSER`` take them.
 
-    Nobody gets SCAN or KEYS, which ignore key patterns. A crew reads the market and ``account``, its own scope, and writes
-    its own interest: what stands in parentheses holds for these commands alone.
+    Nobody gets SCAN or KEYS, which ignore key patterns. A crew reads the market and ``account``, its own scope, and
+    writes its own interest: what stands in parentheses holds for these commands alone.
     """
     names = [f"{prefix}:{{m*}}:*", f"{prefix}:{{{account}}}:*"]
     readable = " ".join(f"%R~{name}" for name in (f"{prefix}:meta", *names))

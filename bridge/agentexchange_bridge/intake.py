@@ -94,6 +94,7 @@ class Intake:
         self._layout = layout
         self._account = account
         self._topics = dict.fromkeys(topics)
+        self._by_scope: dict[str, list[Topic]] = {}
         self._make_feed = make_feed
         self._pulse = pulse
         self._log = log.bind(upstream=upstream.name)
@@ -127,6 +128,7 @@ class Intake:
     def want(self, topics: Iterable[Topic]) -> None:
         """Want these topics from now on, and no others."""
         before, self._topics = self._topics, dict.fromkeys(topics)
+        self._by_scope.clear()
         if self._feed is None:
             return
         for topic in before.keys() - self._topics.keys():
@@ -137,8 +139,11 @@ class Intake:
                 self._feed.subscribe(topic)
 
     def topics_of(self, scope: str) -> list[Topic]:
-        """The wanted topics that ``scope`` carries."""
-        return [topic for topic in self._topics if scope in self._layout.scopes_of(topic, self._account)]
+        """The wanted topics that ``scope`` carries. Asked for with each heartbeat, so remembered until others are."""
+        if scope not in self._by_scope:
+            topics = [topic for topic in self._topics if scope in self._layout.scopes_of(topic, self._account)]
+            self._by_scope[scope] = topics
+        return self._by_scope[scope]
 
     # The feed's life
 
