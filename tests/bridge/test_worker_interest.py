@@ -13,6 +13,7 @@ import redis
 
 from agentexchange import AgentExchangeWS
 from agentexchange.testing import SandboxExchange
+from agentexchange_bridge.health import readiness
 from agentexchange_schemas import FeedState, Topic, account_scope
 from tests.bridge._kit import LAYOUT, until
 from tests.bridge.test_worker import KEY, ROOT, is_live, new_worker, running
@@ -76,6 +77,16 @@ async def test_what_a_client_wants_is_subscribed_within_a_second_and_dropped_aft
         await exchange.control.wait_for_no_subscriptions(ETH)
         await until(lambda: store.hget(LAYOUT.status("m0"), "topics") == BTC.encode())
         assert subscribed(exchange) == {BTC}, "what is configured stays"
+
+
+async def test_a_worker_that_nobody_wants_anything_of_is_ready(
+    exchange: SandboxExchange, redis_server: RedisServer
+) -> None:
+    worker = worker_of(exchange, redis_server)
+    async with running(worker):
+        await is_live(worker)
+        assert readiness(worker.stats).ready
+        assert subscribed(exchange) == set()
 
 
 async def test_a_topic_is_kept_for_the_grace_time(exchange: SandboxExchange, redis_server: RedisServer) -> None:
