@@ -98,7 +98,6 @@ class Intake:
         self._layout = layout
         self._account = account
         self._topics = dict.fromkeys(topics)
-        self._by_scope: dict[str, list[Topic]] = {}
         self._make_feed = make_feed
         self._pulse = pulse
         self._log = log.bind(upstream=upstream.name)
@@ -133,22 +132,15 @@ class Intake:
     def want(self, topics: Iterable[Topic]) -> None:
         """Want these topics from now on, and no others."""
         before, self._topics = self._topics, dict.fromkeys(topics)
-        self._by_scope.clear()
-        if self._feed is None:
-            return
-        for topic in before.keys() - self._topics.keys():
-            self._feed.unsubscribe(topic)
-        for topic in self._topics:
-            # one that upstream has refused is not asked for again because of others
-            if topic not in before and self._is_wanted(topic):
-                self._feed.subscribe(topic)
+        if self._feed is not None:
+            for topic in before.keys() - self._topics.keys():
+                self._feed.unsubscribe(topic)
+            # only the new ones: what upstream has refused is not asked for again because of others
+            self._ask(self._feed, [topic for topic in self._topics if topic not in before])
 
     def topics_of(self, scope: str) -> list[Topic]:
-        """The wanted topics that ``scope`` carries. Asked for with each heartbeat, so remembered until others are."""
-        if scope not in self._by_scope:
-            topics = [topic for topic in self._topics if scope in self._layout.scopes_of(topic, self._account)]
-            self._by_scope[scope] = topics
-        return self._by_scope[scope]
+        """The wanted topics that ``scope`` carries."""
+        return [topic for topic in self._topics if scope in self._layout.scopes_of(topic, self._account)]
 
     # The feed's life
 
@@ -251,12 +243,12 @@ class Intake:
             return
         self._needed.set()
         if feed is not None:
-            self._ask(feed)
+            self._ask(feed, self._topics)
         if owned:
             self.pipeline.catch_up(scope)
 
-    def _ask(self, feed: Feed) -> None:
-        for topic in self._topics:
+    def _ask(self, feed: Feed, topics: Iterable[Topic]) -> None:
+        for topic in topics:
             (feed.subscribe if self._is_wanted(topic) else feed.unsubscribe)(topic)
 
     def _is_wanted(self, topic: Topic) -> bool:
