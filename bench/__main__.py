@@ -29,6 +29,9 @@ CONSUMER_RATE = 10_000
 CONSUMER_EVENTS = 50_000
 LATENCY_RATE = 2_000
 LATENCY_EVENTS = 10_000
+CLIENTS = 1_000
+CLIENT_TOPICS = 50
+IDLE_S = 15
 AS_FAST_AS_READ = 0
 WAIT_S = 60
 LOG = "ax:{m0}:log"
@@ -55,7 +58,8 @@ class Bench:
         with self.upstream() as (blaster, url):
             args = ("bridge", "--upstream-url", url, "--redis-url", self.redis_url, "--topic", "ticker:all")
             env = os.environ | {"AGENTEXCHANGE_API_KEY": "ak_live_bench"}
-            with child("agentexchange_bridge", *args, "--http", "off", "--log-level", "warning", env=env) as worker:
+            args += ("--tick-stale-after-s", "3600", "--http", "off", "--log-level", "warning")
+            with child("agentexchange_bridge", *args, env=env) as worker:
                 play(blaster, WARM_UP_EVENTS, CONSUMER_RATE)
                 self.wait_for(WARM_UP_EVENTS)
                 yield blaster, worker
@@ -146,6 +150,26 @@ class Bench:
             self.add_latency("bare redis-py pub/sub", result)
         self.report.ratio("latency", "shared / bare, p50", "shared, pub/sub p50", "bare redis-py pub/sub p50", "2")
 
+    def interest(self) -> None:
+        """(f) Following what a thousand clients want, beside what an idle worker costs."""
+        with self.bridge() as (_, worker):
+            idle = self.load(worker)
+            before = worker.cpu_s()
+            with child("bench.crowd", self.redis_url, str(CLIENTS), str(CLIENT_TOPICS)) as crowd:
+                crowd.hear()
+                time.sleep(1)
+                what = f"{CLIENTS:,} clients of {CLIENT_TOPICS} topics"
+                self.report.add("interest", f"{what} register", (worker.cpu_s() - before) * 1000, "ms CPU")
+                load = self.load(worker)
+                self.report.add("interest", f"{what} renew", (load - idle) * 100, "% of a core", "2")
+                self.report.add("interest", "idle worker", idle * 100, "% of a core")
+
+    def load(self, worker: Child) -> float:
+        """The share of a core that the worker takes."""
+        before = worker.cpu_s()
+        time.sleep(IDLE_S)
+        return (worker.cpu_s() - before) / IDLE_S
+
     def add_latency(self, what: str, result: dict[str, float]) -> None:
         """Two rows: p50 and p99."""
         for name in ("p50", "p99"):
@@ -182,7 +206,7 @@ def main() -> None:
         bench = Bench(f"redis://127.0.0.1:{server.port}")
         wire_costs(bench.report)
         candle_costs(bench.report)
-        for stage in (bench.whole_worker, bench.writing, bench.shared, bench.direct, bench.latency):
+        for stage in (bench.whole_worker, bench.writing, bench.shared, bench.direct, bench.latency, bench.interest):
             stage()
         bench.report.show()
 

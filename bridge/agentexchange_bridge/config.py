@@ -59,6 +59,8 @@ class WorkerConfig:
         max_sessions: sessions for market data at most; one takes 10 topics.
         ticker_all_from: with more symbols than this, ``ticker:all`` is subscribed instead, and so it is where they do
             not fit into ``max_sessions``; None: never.
+        follow_interest: whether to subscribe, beside ``topics``, what clients want.
+        interest_grace_s: how long a topic stays subscribed after the last client that wanted it.
         rest_url: where the platform is asked what happened in a blind span of an account; None: it is not asked.
         tick_stale_after_s: how long ``ticker:all`` may be without any tick before the session is replaced.
         lease_ttl_s: how long a lease lives without a heartbeat.
@@ -88,6 +90,8 @@ class WorkerConfig:
     worker_id: str | None = None
     max_sessions: int = 10
     ticker_all_from: int | None = 100
+    follow_interest: bool = True
+    interest_grace_s: float = 30.0
     rest_url: RestUrl | None = None
     tick_stale_after_s: float = 10.0
     lease_ttl_s: float = 3.0
@@ -110,7 +114,7 @@ class WorkerConfig:
             raise ValueError("max_sessions must be 1 or more")
         if any(topic.is_private for topic in self.topics):
             raise ValueError("topics are market topics: orders and portfolio come with account=True")
-        if not (self.topics or self.account):
-            raise ValueError("nothing to do: give topics, or account=True")
+        if not (self.topics or self.follow_interest or self.account):
+            raise ValueError("nothing to do: give topics, follow_interest=True or account=True")
         checked_accounts(self.accounts)
         Layout(self.prefix, self.partitions)

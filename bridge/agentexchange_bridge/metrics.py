@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from agentexchange.candles import DeskStats
 
+    from .interest import InterestStats
     from .stats import BatchWritten, ScopeStats, UpstreamStats, WorkerStats
 
 __all__ = ["BatchMetrics", "WorkerCollector", "metrics_page"]
@@ -69,8 +70,17 @@ class WorkerCollector(Collector):
         yield _by_label("junk", "Frames from upstream that were junk", "kind", stats.junk)
         yield _plain("oversized", "Events too large to be written", stats.oversized)
         yield from _of_candles(stats.candles)
+        yield from _of_interest(stats.interest)
         yield from _of_upstreams(tuple(stats.upstreams.values()))
         yield from _of_scopes(tuple(stats.scopes.values()))
+
+
+def _of_interest(stats: InterestStats) -> Iterable[Metric]:
+    gauge, text = GaugeMetricFamily, "Market topics that clients want, or wanted until a moment ago"
+    yield gauge(f"{PREFIX}interest_clients", "Clients that are registered", value=stats.clients)
+    yield gauge(f"{PREFIX}interest_topics", text, value=stats.topics)
+    yield _plain("interest_reads", "Registrations read", stats.reads)
+    yield _by_label("interest_junk", "Interest that was junk or beyond a bound", "kind", stats.junk)
 
 
 def _of_upstreams(upstreams: tuple[UpstreamStats, ...]) -> Iterable[Metric]:

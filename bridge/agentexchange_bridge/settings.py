@@ -150,6 +150,18 @@ class BridgeSettings(BaseSettings):
         description="where candles come from: upstream's own, built from ticks, or auto: built where it pushes none",
         json_schema_extra=_group("upstream", metavar="auto|upstream|build"),
     )
+    follow_interest: bool = Field(
+        default=True,
+        description="also carry what shared clients want, while they run",
+        json_schema_extra=_group("upstream"),
+    )
+    interest_grace_s: float = Field(
+        default=30.0,
+        ge=0.0,
+        le=86_400.0,
+        description="seconds that a topic stays subscribed after the last client that wanted it",
+        json_schema_extra=_group("upstream", metavar="S"),
+    )
     account: bool = Field(
         default=True,
         description="also carry orders and portfolio of each API key",
@@ -318,6 +330,8 @@ class BridgeSettings(BaseSettings):
             redis_url=self.redis_url,
             topics=self.topics,
             candles=self.candles,
+            follow_interest=self.follow_interest,
+            interest_grace_s=self.interest_grace_s,
             account=self.account,
             rest_url=self.rest_url,
             prefix=self.redis_url.prefix,
@@ -351,8 +365,8 @@ def load_settings(flags: Mapping[str, Any], *, config: Path | None = None) -> Br
         settings = BridgeSettings(**given)
     except ValidationError as exc:
         raise SettingsError(_explain(exc, flags, config)) from None
-    if not settings.topics and not settings.account:
-        raise SettingsError("there is nothing to do: give topics, or leave account on")
+    if not (settings.topics or settings.follow_interest or settings.account):
+        raise SettingsError("there is nothing to do: give topics, or leave follow_interest or account on")
     return settings.model_copy(update={"accounts": _accounts(settings, tables, config)})
 
 

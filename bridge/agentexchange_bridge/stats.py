@@ -9,6 +9,7 @@ from enum import StrEnum
 from agentexchange.candles import DeskStats
 from agentexchange_schemas import FeedState, Kind
 
+from .interest import InterestStats
 from .items import KIND_OF, NOTICE
 from .lease import LeaseState
 
@@ -144,6 +145,7 @@ class WorkerStats:
         candles: what became of ticks and candles on the way to closed candles. counters
         upstreams: numbers per intake, the market's first.
         scopes: numbers per scope.
+        interest: numbers of what clients want.
     """
 
     received: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
@@ -153,6 +155,7 @@ class WorkerStats:
     candles: DeskStats = field(default_factory=DeskStats)
     upstreams: dict[str, UpstreamStats] = field(default_factory=dict)
     scopes: dict[str, ScopeStats] = field(default_factory=dict)
+    interest: InterestStats = field(default_factory=InterestStats)
 
     @property
     def upstream_state(self) -> FeedState:

@@ -19,6 +19,7 @@ from .batch import BatchEncoder
 from .candles import ScopeCandles
 from .config import WorkerConfig, new_worker_id
 from .intake import Intake
+from .interest import FollowerOptions, InterestFollower
 from .last_known import LastKnown
 from .lease import Lease
 from .meta import agree_on_layout
@@ -80,7 +81,7 @@ class Worker:
         self._on_batch = on_batch
         self._pulse = Pulse()
         self._keys = MarketKeys(config.accounts)
-        self._market = self._market_side() if config.topics else None
+        self._market = self._market_side() if config.topics or config.follow_interest else None
         self._accounts: dict[str, Side] = {}
         for account in config.accounts if config.account else ():
             self._accounts[account.scope] = self._account_side(account)
@@ -124,11 +125,6 @@ class Worker:
         if self._auth_failed is not None:
             raise AuthenticationError(self._auth_failed.message or "the platform refuses the API key")
 
-    def want(self, topics: Iterable[Topic]) -> None:
-        """Carry these market topics beside the configured ones from now on, and no others."""
-        if self._market is not None:
-            self._market.intake.want((*self.config.topics, *topics))
-
     def set_accounts(self, accounts: Sequence[Account]) -> None:
         """Serve these accounts from now on. Those that stay notice nothing; the others begin, or are drained and end.
 
@@ -158,7 +154,10 @@ class Worker:
                 side.start(group)
             group.create_task(self._register(), name="register")
             pulse = group.create_task(self._pulse.run(), name="pulse")
+            following = self._follow_interest(group)
             await self._stop.wait()
+            for task in following:
+                task.cancel()
             self._group = None
             await asyncio.gather(*(side.end(self.config.drain_s) for side in self._sides()))
             self._left.set()
@@ -213,12 +212,37 @@ class Worker:
             self._auth_failed = status
             self.stop()
 
+    def _follow_interest(self, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
+        """Every worker follows, whoever owns the market: one that takes over knows what is wanted."""
+        if not self.config.follow_interest:
+            return []
+        follower = InterestFollower(
+            self.config.redis_url,
+            name=self._connection_name,
+            layout=self.layout,
+            accounts=lambda: self._keys.scopes,
+            on_change=self._interest_changed,
+            log=self._log,
+            stats=self.stats.interest,
+            options=FollowerOptions(grace_s=self.config.interest_grace_s),
+        )
+        return [group.create_task(follower.run(), name="interest")]
+
+    def _interest_changed(self, topics: frozenset[Topic]) -> None:
+        """What is configured stays, whatever clients want."""
+        if self._market is not None:
+            self._market.intake.want((*self.config.topics, *sorted(topics, key=str)))
+
     # Redis
+
+    @property
+    def _connection_name(self) -> str:
+        return f"agentexchange-bridge-{self.worker_id}"
 
     async def _connect(self) -> RespStream:
         return await RespStream.connect(
             self.config.redis_url,
-            name=f"agentexchange-bridge-{self.worker_id}",
+            name=self._connection_name,
             options=StreamOptions(reply_timeout_s=_REPLY_TIMEOUT_S),
         )
 

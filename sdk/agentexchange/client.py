@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, TypeVar
 
 from agentexchange_schemas import Topic
+from agentexchange_schemas.layout import checked_name
 
 from ._acked.choice import acked_transport
 from ._direct import DirectTransport
@@ -94,8 +95,10 @@ class AgentExchangeWS:
         claim_after: seconds after which the events of a member that is dead or stopped go to another one.
         max_attempts: how often an event is handed to failing handlers before a group moves it to its dead letters, or
             a resumed program goes on without it.
-        consumer: what this member of the group is called in Redis and in dead letters, by default host and process id;
-            a random ending is added.
+        consumer: what this member of the group is called in Redis and in dead letters, by default ``client_name``; a
+            random ending is added.
+        client_name: what this program is called where ``agentexchange interest`` lists who wants what, on a Redis URL;
+            by default host and process id. Programs may share a name.
 
     Raises:
         ValueError: a missing or malformed key, a URL of another scheme, an option out of range.
@@ -122,12 +125,16 @@ class AgentExchangeWS:
         claim_after: float = 30.0,
         max_attempts: int = 5,
         consumer: str | None = None,
+        client_name: str | None = None,
     ) -> None:
         self._api_key = api_key_secret(api_key)
         self._url = parse_base_url(base_url)
         _check_positive(
             open_timeout=open_timeout, stale_after=stale_after, max_queue=max_queue, recover_limit=recover_limit
         )
+        if client_name is not None:
+            checked_name(client_name, "client_name")
+        self._client_name = client_name
         self._recover_limit = recover_limit
         self._candles = _candle_source(candles)
         self._options = FeedOptions(
@@ -148,6 +155,7 @@ class AgentExchangeWS:
             claim_after=claim_after,
             max_attempts=max_attempts,
             consumer=consumer,
+            client_name=client_name,
         )
         self._life = Lifecycle(self._dispatcher, self._maker(self._url))
         self._scope: TaskScope | None = None
@@ -399,7 +407,8 @@ class AgentExchangeWS:
         )
 
     def _shared(self) -> Callable[..., Transport]:
-        options = redis_backed("_shared.options", "SharedOptions")(recover_limit=self._recover_limit)
+        make_options = redis_backed("_shared.options", "SharedOptions")
+        options = make_options(recover_limit=self._recover_limit, client_name=self._client_name)
         return partial(redis_backed("_shared.transport", "SharedTransport"), options=options)
 
 

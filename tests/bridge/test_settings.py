@@ -56,6 +56,8 @@ def test_every_setting_is_read_from_each_source(tmp_path: Path, monkeypatch: pyt
         "upstream_url": "wss://example.test",
         "topics": ["ticker:BTCUSDT", "candles:ethusdt:1h"],
         "candles": "build",
+        "follow_interest": False,
+        "interest_grace_s": 5.0,
         "account": False,
         "rest_url": "https://example.test/base",
         "exit_on_auth_failure": True,
@@ -97,9 +99,11 @@ def test_the_worker_gets_what_was_set(monkeypatch: pytest.MonkeyPatch) -> None:
         "worker_id": "w", "lease_ttl_s": "4", "drain_s": "1", "tick_log_age_s": "60", "tick_log_entries": "5000",
         "account_log_age_s": "70", "account_log_entries": "6000", "buffer_ticks": "7000", "buffer_mib": "8",
         "tick_stale_after_s": "30", "max_sessions": "4", "ticker_all_from": "0", "rest_url": "http://localhost:1",
+        "interest_grace_s": "7", "follow_interest": "no",
     }).worker_config()  # fmt: skip
     assert (config.prefix, config.partitions, config.account, config.worker_id) == ("crew", 4, False, "w")
     assert [str(topic) for topic in config.topics] == ["ticker:BTCUSDT"]
+    assert (config.follow_interest, config.interest_grace_s) == (False, 7.0)
     assert (config.lease_ttl_s, config.drain_s, config.tick_stale_after_s) == (4.0, 1.0, 30.0)
     assert (config.max_sessions, config.ticker_all_from) == (4, None)
     assert (config.market_retention.log_max_age_s, config.market_retention.log_max_len) == (60.0, 5000)
@@ -109,7 +113,7 @@ def test_the_worker_gets_what_was_set(monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(config.rest_url) == "http://localhost:1"
 
 
-@pytest.mark.parametrize("flags", [{"topics": ["orders"]}, {"topics": [], "account": False}])
+@pytest.mark.parametrize("flags", [{"topics": ["orders"]}, {"topics": [], "account": False, "follow_interest": False}])
 def test_what_makes_no_sense_for_a_worker_is_refused(flags: dict[str, Any]) -> None:
     with pytest.raises(SettingsError, match="account"):
         load_settings(flags)

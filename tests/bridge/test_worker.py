@@ -213,7 +213,8 @@ async def test_a_scope_taken_over_later_than_the_others_is_blind_until_it_was_gr
     exchange: SandboxExchange, redis_server: RedisServer, redis: RespStream
 ) -> None:
     """The feed has been live for long; that says nothing about a scope that another worker had until now."""
-    other, worker = new_worker(exchange, redis_server, "w2", topics=()), new_worker(exchange, redis_server)
+    other = new_worker(exchange, redis_server, "w2", topics=(), follow_interest=False)
+    worker = new_worker(exchange, redis_server)
     async with contextlib.AsyncExitStack() as stack:
         async with running(other):
             await is_live(other)

@@ -35,7 +35,7 @@ AgentExchangeWS(
     candles="build",
 )
 AgentExchangeWS("ak_live_...", max_sessions=3, ticker_all_from=None)
-AgentExchangeWS("ak_live_...", "redis://localhost", recover_limit=1_000_000)
+AgentExchangeWS("ak_live_...", "redis://localhost", recover_limit=1_000_000, client_name="crew-7")
 AgentExchangeWS(
     "ak_live_...",
     "redis://localhost",
