@@ -62,4 +62,4 @@ class Heartbeat:
             "worker": self.lease.worker,
             "topics": len(self.topics),
         }
-        return envelope.encode(STATUS_TOPIC, self.lease.epoch, None, None, self.now_us, data)
+        return envelope.encode(STATUS_TOPIC, self.lease.epoch, None, None, self.now_us, data, self.now_us)

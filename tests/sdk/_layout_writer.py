@@ -90,7 +90,7 @@ class LayoutWriter:
 
     def envelope(self, topic: str, data: dict[str, Any], *, seq: int | None) -> bytes:
         self.received_us += 1
-        return encode(topic, self.epoch, seq, None, self.received_us, data)
+        return encode(topic, self.epoch, seq, None, self.received_us, data, self.received_us)
 
     def _last_id(self, log: str) -> str | None:
         last = self.client.xrevrange(log, count=1)

@@ -181,7 +181,7 @@ class Inbox:
             except (TypeError, ValueError, KeyError):
                 self.on_control(reply)
                 continue
-            topic, epoch, seq, _, received_us, fields = envelope
+            topic, epoch, seq, _, received_us, fields, _ = envelope
             if seq == flow.next_seq and epoch == flow.epoch and topic == flow.topic:
                 flow.seq = seq
                 flow.next_seq = seq + 1
@@ -213,7 +213,7 @@ class Inbox:
             except TypeError:
                 self.teller.junk(EnvelopeError("log entry: not one field with an envelope", field="entry"), scope)
                 continue
-            topic, epoch, seq, _, received_us, fields = envelope
+            topic, epoch, seq, _, received_us, fields, _ = envelope
             flow = flows.get(topic) or self.flow(scope, topic)
             if seq == flow.next_seq and epoch == flow.epoch:
                 flow.seq = seq
