@@ -55,7 +55,7 @@ def assert_all_gone(children: list[psutil.Process]) -> None:
     assert alive == []
 
 
-def test_three_seconds_show_one_session_three_consumers_and_equal_events(folder: Path) -> None:
+def test_three_seconds_show_two_sessions_three_consumers_and_equal_events(folder: Path) -> None:
     with demo("--seconds", "3") as process:
         assert process.stdout is not None
         first = process.stdout.readline()
@@ -63,7 +63,7 @@ def test_three_seconds_show_one_session_three_consumers_and_equal_events(folder:
         assert len(children) == 6  # server, sandbox, bridge, three consumers
         text = first + process.stdout.read()
         assert process.wait(DEADLINE_S) == 0, text
-    assert "upstream sessions: 1, consumers: 3" in text
+    assert "upstream sessions: 2, consumers: 3" in text
     assert re.search(r"BTCUSDT \d+\.\d+", text)
     assert "FAIL" not in text
     for name in ("tickers = log", "all = log", "account = log", "tickers = all"):
@@ -122,7 +122,7 @@ def test_on_a_terminal_it_draws_tables(folder: Path) -> None:
         assert process.wait(DEADLINE_S) == 0
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text.decode())
     assert "prices" in plain
-    assert "upstream sessions: 1, consumers: 3" in plain
+    assert "upstream sessions: 2, consumers: 3" in plain
     assert "per second" in plain
 
 

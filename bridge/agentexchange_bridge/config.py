@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Final
 
 from agentexchange_schemas import Layout, Topic
 
+from .accounts import Account, checked_accounts
 from .batch import Retention
 from .outbox import OutboxLimits
 
 if TYPE_CHECKING:
-    from pydantic import SecretStr
-
     from agentexchange._urls import RedisUrl, UpstreamUrl
 
 __all__ = ["WorkerConfig", "new_worker_id"]
@@ -45,10 +44,11 @@ class WorkerConfig:
 
     Attributes:
         upstream_url: the platform's endpoint.
-        api_key: its key; market data comes with it, and orders and portfolio are its account's.
+        accounts: its keys, each with a name. Market data comes with the first one, and with another where that is
+            refused.
         redis_url: where to write.
         topics: market topics to subscribe; private ones follow ``account``.
-        account: whether to serve the key's orders and portfolio.
+        account: whether to serve the accounts' orders and portfolio, each in a scope of its own.
         prefix: what every name in Redis begins with.
         partitions: number of market scopes; every worker and client of one prefix must agree.
         worker_id: 1 to 64 of ``A-Z a-z 0-9 . _ -``, unique per process; None makes one.
@@ -62,14 +62,15 @@ class WorkerConfig:
         exit_on_auth_failure: stop when upstream keeps refusing the key, instead of trying on slowly.
         market_retention: of each market scope's logs.
         account_retention: of the account scope's log.
-        limits: bounds of buffers and batches; market scopes share the buffer's, the account scope has its own.
+        limits: bounds of buffers and batches; market scopes share the buffer's, an account scope has its own.
 
     Raises:
-        ValueError: a worker id, prefix, partition count or time outside its range, or a private topic.
+        ValueError: a worker id, prefix, partition count or time outside its range, a private topic, or accounts that
+            are none.
     """
 
     upstream_url: UpstreamUrl
-    api_key: SecretStr
+    accounts: tuple[Account, ...]
     redis_url: RedisUrl
     topics: tuple[Topic, ...] = (Topic.ticker("all"),)
     account: bool = True
@@ -97,4 +98,5 @@ class WorkerConfig:
             raise ValueError("topics are market topics: orders and portfolio come with account=True")
         if not (self.topics or self.account):
             raise ValueError("nothing to do: give topics, or account=True")
+        checked_accounts(self.accounts)
         Layout(self.prefix, self.partitions)

@@ -55,8 +55,11 @@ def readiness(stats: WorkerStats) -> Readiness:
     reasons = [reason for scope in stats.scopes.values() if (reason := _trouble(scope))]
     if not stats.scopes:
         reasons.append("starting")
-    if active and stats.upstream_state is not FeedState.LIVE:
-        reasons.append(f"upstream: {stats.upstream_state}")
+    reasons += [
+        f"upstream {upstream.name}: {upstream.state}"
+        for upstream in stats.upstreams.values()
+        if upstream.active and upstream.state is not FeedState.LIVE
+    ]
     return Readiness(not reasons, Role.ACTIVE if active else Role.STANDBY, tuple(reasons))
 
 

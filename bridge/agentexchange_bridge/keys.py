@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
-__all__ = ["KEY_VARIABLE", "find_api_key", "read_key_file"]
+__all__ = ["KEY_VARIABLE", "find_api_key", "read_key_file", "read_key_variable"]
 
 KEY_VARIABLE: Final = "AGENTEXCHANGE_API_KEY"
 _MAX_FILE_CHARACTERS: Final = 4096
@@ -28,6 +28,18 @@ def find_api_key(file: Path | None = None) -> SecretStr | None:
         return read_key_file(file)
     text = os.environ.get(KEY_VARIABLE, "")
     return _checked(text, KEY_VARIABLE) if text else None
+
+
+def read_key_variable(name: str) -> SecretStr:
+    """The key in the environment variable ``name``.
+
+    Raises:
+        ValueError: it is not set, or holds no key; names the variable, never shows the content.
+    """
+    text = os.environ.get(name, "")
+    if not text:
+        raise ValueError(f"the environment variable {name} is not set")
+    return _checked(text, name)
 
 
 def read_key_file(path: Path) -> SecretStr:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import Metric
 
-    from .stats import BatchWritten, ScopeStats, WorkerStats
+    from .stats import BatchWritten, ScopeStats, UpstreamStats, WorkerStats
 
 __all__ = ["BatchMetrics", "WorkerCollector", "metrics_page"]
 
@@ -32,6 +32,10 @@ PREFIX: Final = "agentexchange_bridge_"
 _EVENTS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 _SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0)
 
+_UPSTREAM_COUNTERS: Final[dict[str, tuple[str, Callable[[UpstreamStats], int]]]] = {
+    "upstream_sessions": ("Upstream sessions opened", lambda upstream: upstream.sessions),
+    "upstream_reconnects": ("Upstream sessions opened in the place of others", lambda upstream: upstream.reconnects),
+}
 _SCOPE_COUNTERS: Final[dict[str, tuple[str, Callable[[ScopeStats], int]]]] = {
     "discarded": ("Events let go because another worker writes the scope", lambda scope: scope.discarded),
     "resent": ("Events written again because Redis had forgotten them", lambda scope: scope.resent),
@@ -60,13 +64,21 @@ class WorkerCollector(Collector):
         yield _by_label("unowned", "Events for a scope this worker does not hold", "kind", stats.unowned)
         yield _by_label("junk", "Frames from upstream that were junk", "kind", stats.junk)
         yield _plain("oversized", "Events too large to be written", stats.oversized)
-        yield _plain("upstream_sessions", "Upstream sessions opened", stats.sessions)
-        yield _plain("upstream_reconnects", "Upstream sessions opened after the first", stats.reconnects)
-        state = GaugeMetricFamily(f"{PREFIX}upstream_state", "1 for the state of the feed", labels=["state"])
-        for name in FeedState:
-            state.add_metric([name], stats.upstream_state is name)
-        yield state
+        yield from _of_upstreams(tuple(stats.upstreams.values()))
         yield from _of_scopes(tuple(stats.scopes.values()))
+
+
+def _of_upstreams(upstreams: tuple[UpstreamStats, ...]) -> Iterable[Metric]:
+    for name, (text, count) in _UPSTREAM_COUNTERS.items():
+        counter = CounterMetricFamily(f"{PREFIX}{name}", text, labels=["upstream"])
+        for upstream in upstreams:
+            counter.add_metric([upstream.name], count(upstream))
+        yield counter
+    state = GaugeMetricFamily(f"{PREFIX}upstream_state", "1 for the state of the feed", labels=["upstream", "state"])
+    for upstream in upstreams:
+        for known in FeedState:
+            state.add_metric([upstream.name, known], upstream.state is known)
+    yield state
 
 
 def _of_scopes(scopes: tuple[ScopeStats, ...]) -> Iterable[Metric]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from agentexchange_schemas import Layout
 
-    from .stats import WorkerStats
+    from .stats import UpstreamStats, WorkerStats
     from .writer import ScopeWriter
 
 __all__ = ["Pipeline"]
@@ -25,16 +25,20 @@ MAX_ROUTES: Final = 8192
 """Topics whose way is remembered; there are some hundreds."""
 
 MAX_JUNK_KINDS: Final = 256
+_PRIVATE: Final = frozenset({Kind.ORDERS, Kind.PORTFOLIO})
 
 Take: TypeAlias = "Callable[[str, dict[str, Any]], None]"
+Route: TypeAlias = "tuple[ScopeWriter | None, Kind, Take]"
 
 
 class Pipeline:
     """Gives each event to the writer of its scope, and each change of the feed's state to all of them.
 
     Args:
-        writers: by scope; market scopes that are missing are not served.
-        account: the account scope, or None where it is not served.
+        writers: by scope; scopes that are missing are not served.
+        account: the account scope, whose private events are taken; None for a pipeline of the market. Private events
+            come to every session of a key: those of the market's sessions are let go.
+        upstream: numbers of the feed it is the sink of.
         is_served: whether what upstream has of a scope comes to this worker from now on. Until it does, the scope is
             not told that the feed is live.
         on_status: told of every change of the feed's state, after the writers.
@@ -48,6 +52,7 @@ class Pipeline:
         layout: Layout,
         account: str | None,
         stats: WorkerStats,
+        upstream: UpstreamStats,
         log: FilteringBoundLogger,
         is_served: Callable[[str], bool] = lambda _scope: True,
         on_status: Callable[[FeedStatus], None] = lambda _status: None,
@@ -57,13 +62,14 @@ class Pipeline:
         self._layout = layout
         self._account = account
         self._stats = stats
+        self._upstream = upstream
         self._log = log
         self._is_served = is_served
         self._on_status = on_status
         self._wall = wall
         self._unserved: set[str] = set()
         self._unanswered: set[str] = set()
-        self._routes: dict[str, tuple[ScopeWriter | None, Kind, Take]] = {}
+        self._routes: dict[str, Route | None] = {}
         self._last: FeedStatus | None = None
         self._of_topics: dict[str, FeedStatus] = {}
 
@@ -72,9 +78,12 @@ class Pipeline:
     def on_event(self, topic: str, fields: dict[str, Any]) -> None:
         """One event."""
         try:
-            writer, kind, take = self._routes[topic]
+            route = self._routes[topic]
         except KeyError:
-            writer, kind, take = self._route(topic)
+            route = self._route(topic)
+        if route is None:
+            return
+        writer, kind, take = route
         self._stats.received[kind] += 1
         if writer is None or not writer.outbox.is_open:
             self._stats.unowned[kind] += 1
@@ -137,7 +146,7 @@ class Pipeline:
         self._unanswered.clear()
         self._routes.clear()
         self._of_topics.clear()
-        self._stats.upstream_state = FeedState.CONNECTING
+        self._upstream.state = FeedState.CONNECTING
         if heard_us is not None and was_connected:
             message = "the upstream session was given up"
             lost = FeedStatus(
@@ -148,7 +157,7 @@ class Pipeline:
 
     def _of_feed(self, status: FeedStatus) -> None:
         self._last = status
-        self._stats.upstream_state = status.state
+        self._upstream.state = status.state
         self._log.info("upstream", state=status.state, cause=status.cause, message=status.message)
         self._unserved.clear()
         self._admit()
@@ -162,9 +171,6 @@ class Pipeline:
             self._routes.clear()
 
     def _tell(self, scope: str, status: FeedStatus) -> None:
-        if status.state is FeedState.STALE and scope == self._account:
-            # an account has no ticks to miss: its feed is as live as the connection
-            status = status.model_copy(update={"state": FeedState.LIVE, "until": from_us(self._wall())})
         if status.state is FeedState.LIVE and not self._is_served(scope):
             self._unserved.add(scope)
         else:
@@ -188,16 +194,20 @@ class Pipeline:
     def _scopes_of(self, topic: str) -> tuple[str, ...]:
         return self._layout.scopes_of(Topic.parse(topic), self._account)
 
-    def _route(self, topic: str) -> tuple[ScopeWriter | None, Kind, Take]:
-        kind_text, _, rest = topic.partition(":")
-        kind = Kind(kind_text)
-        market = kind in (Kind.TICKER, Kind.CANDLES)
-        scope = self._layout.market_scope(rest.partition(":")[0]) if market else self._account
-        writer = self._writers.get(scope) if scope and scope not in self._unanswered else None
+    def _route(self, topic: str) -> Route | None:
         if len(self._routes) >= MAX_ROUTES:
             self._routes.clear()
-        self._routes[topic] = route = (writer, kind, _take_of(writer, kind))
+        self._routes[topic] = route = self._route_of(topic)
         return route
+
+    def _route_of(self, topic: str) -> Route | None:
+        kind_text, _, rest = topic.partition(":")
+        kind = Kind(kind_text)
+        if (kind in _PRIVATE) is not (self._account is not None):
+            return None
+        scope = self._account or self._layout.market_scope(rest.partition(":")[0])
+        writer = self._writers.get(scope) if scope not in self._unanswered else None
+        return writer, kind, _take_of(writer, kind)
 
 
 def _take_of(writer: ScopeWriter | None, kind: Kind) -> Take:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import signal
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from .metrics import BatchMetrics, WorkerCollector, metrics_page
 from .worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from .http import HttpAddress
     from .settings import BridgeSettings
@@ -26,8 +27,12 @@ if TYPE_CHECKING:
 __all__ = ["serve"]
 
 
-async def serve(settings: BridgeSettings, stop: asyncio.Event) -> None:
+async def serve(
+    settings: BridgeSettings, stop: asyncio.Event, *, reload: Callable[[], BridgeSettings | None] = lambda: None
+) -> None:
     """Run a worker until ``stop`` is set, then drain it and give its leases back.
+
+    On SIGHUP the accounts that ``reload`` reads are served from then on; None changes nothing.
 
     Raises:
         OSError: the address for HTTP cannot be bound.
@@ -43,11 +48,12 @@ async def serve(settings: BridgeSettings, stop: asyncio.Event) -> None:
         "/metrics": metrics_page(registry),
     })  # fmt: skip
     async with _listening(pages, settings.http):
-        stopper = asyncio.create_task(_stop_when(stop, worker), name="stop")
-        try:
-            await worker.run()
-        finally:
-            stopper.cancel()
+        with _on_hangup(lambda: _reload(worker, settings, reload)):
+            stopper = asyncio.create_task(_stop_when(stop, worker), name="stop")
+            try:
+                await worker.run()
+            finally:
+                stopper.cancel()
 
 
 def readiness_page(stats: WorkerStats) -> Page:
@@ -66,6 +72,28 @@ async def _listening(pages: HttpServer, address: HttpAddress | None) -> AsyncIte
         yield
     finally:
         await pages.close()
+
+
+def _reload(worker: Worker, before: BridgeSettings, reload: Callable[[], BridgeSettings | None]) -> None:
+    settings = reload()
+    if settings is None:
+        return
+    worker.set_accounts(settings.accounts)
+    log = structlog.get_logger()
+    log.info("accounts reloaded", accounts=[account.name for account in settings.accounts])
+    others = [name for name in type(settings).model_fields if name not in {"accounts", "api_key", "api_key_file"}]
+    if changed := [name for name in others if getattr(settings, name) != getattr(before, name)]:
+        log.warning("these settings take effect at the next start", settings=changed)
+
+
+@contextlib.contextmanager
+def _on_hangup(act: Callable[[], None]) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, act)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
 
 
 async def _stop_when(stop: asyncio.Event, worker: Worker) -> None:

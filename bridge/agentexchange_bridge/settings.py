@@ -1,7 +1,8 @@
 """Settings of the bridge: flags before environment before file before default, read and checked in this one place.
 
 Every field is at once a flag (``--redis-url``), a variable (``AGENTEXCHANGE_REDIS_URL``) and a key of
-``bridge.toml`` (``redis_url``). The exception is the API key, which is never a flag and never in that file.
+``bridge.toml`` (``redis_url``). The exceptions: the API key, which is never a flag and never in that file, and further
+accounts, which are ``[[account]]`` tables of that file.
 """
 
 from __future__ import annotations
@@ -12,17 +13,18 @@ from difflib import get_close_matches
 from pathlib import Path  # noqa: TC003 - pydantic reads the annotations
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from pydantic import BeforeValidator, Field, PlainValidator, SecretStr, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from agentexchange._urls import RedisUrl, UpstreamUrl, redis_url, upstream_url
 from agentexchange_schemas import ALL, Topic
 
+from .accounts import DEFAULT_ACCOUNT, Account, checked_accounts
 from .batch import Retention
 from .buffer import BufferLimits
 from .config import WorkerConfig
 from .http import HttpAddress
-from .keys import KEY_VARIABLE, find_api_key
+from .keys import KEY_VARIABLE, find_api_key, read_key_file, read_key_variable
 from .logs import LogFormat, LogLevel  # noqa: TC001 - pydantic reads the annotations
 from .outbox import OutboxLimits
 
@@ -68,6 +70,34 @@ def _redis(value: Any) -> RedisUrl:
     return value if isinstance(value, RedisUrl) else redis_url(value)
 
 
+def _read_already(value: Any) -> tuple[Account, ...]:
+    if not isinstance(value, tuple):
+        raise ValueError("accounts are [[account]] tables of the --config file")  # noqa: TRY004 - pydantic reports ValueErrors
+    return value
+
+
+class AccountTable(BaseModel):
+    """One ``[[account]]`` of the file: a name, and where its key is."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    key_file: Path | None = None
+    key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")
+
+    def read(self) -> Account:
+        """Read its key.
+
+        Raises:
+            ValueError: not exactly one of ``key_file`` and ``key_env``, or there is no key.
+        """
+        if self.key_file is not None and self.key_env is None:
+            return Account(self.name, read_key_file(self.key_file))
+        if self.key_env is not None and self.key_file is None:
+            return Account(self.name, read_key_variable(self.key_env))
+        raise ValueError("give either key_file or key_env")
+
+
 def _group(name: str, *, flag: str | None = None, metavar: str | None = None) -> Any:
     """How the command line shows a field."""
     return {"group": name, "flag": flag, "metavar": metavar}
@@ -92,8 +122,11 @@ class BridgeSettings(BaseSettings):
     )
     account: bool = Field(
         default=True,
-        description="also carry orders and portfolio of the API key",
+        description="also carry orders and portfolio of each API key",
         json_schema_extra=_group("upstream"),
+    )
+    accounts: Annotated[tuple[Account, ...], NoDecode, PlainValidator(_read_already)] = Field(
+        default=(), description="every key with its name: set by load_settings", json_schema_extra=_group("")
     )
     api_key: SecretStr | None = Field(
         default=None, description="the platform's key: environment only", json_schema_extra=_group("")
@@ -212,15 +245,10 @@ class BridgeSettings(BaseSettings):
         return init_settings, env_settings
 
     @property
-    def key(self) -> SecretStr:
-        """The API key; `load_settings` has made sure that there is one."""
-        assert self.api_key is not None  # noqa: S101
-        return self.api_key
-
-    @property
     def secrets(self) -> tuple[SecretStr, ...]:
         """What no log line may show."""
-        return tuple(secret for secret in (self.api_key, self.redis_url.password) if secret is not None)
+        password = self.redis_url.password
+        return (*(account.key for account in self.accounts), *([] if password is None else [password]))
 
     def worker_config(self) -> WorkerConfig:
         """What the worker is built from."""
@@ -229,7 +257,7 @@ class BridgeSettings(BaseSettings):
         buffer = BufferLimits(ticks=self.buffer_ticks, tick_bytes=self.buffer_mib * _MIB)
         return WorkerConfig(
             upstream_url=self.upstream_url,
-            api_key=self.key,
+            accounts=self.accounts,
             redis_url=self.redis_url,
             topics=self.topics,
             account=self.account,
@@ -253,6 +281,7 @@ def load_settings(flags: Mapping[str, Any], *, config: Path | None = None) -> Br
         SettingsError: a value is missing, unknown or wrong. The message never shows a secret.
     """
     in_file = {} if config is None else _read_toml(config)
+    tables = in_file.pop("account") if isinstance(in_file.get("account"), list) else []
     if _in_environment("api_key"):
         in_file.pop("api_key_file", None)
     given = {**{name: value for name, value in in_file.items() if not _in_environment(name)}, **flags}
@@ -262,7 +291,7 @@ def load_settings(flags: Mapping[str, Any], *, config: Path | None = None) -> Br
         raise SettingsError(_explain(exc, flags, config)) from None
     if not settings.topics and not settings.account:
         raise SettingsError("there is nothing to do: give topics, or leave account on")
-    return settings.model_copy(update={"api_key": _api_key(settings)})
+    return settings.model_copy(update={"accounts": _accounts(settings, tables, config)})
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -284,7 +313,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
 def _check_name(name: str, path: Path) -> None:
     if name == "api_key":
         raise SettingsError(f"{path}: api_key does not belong there: set {KEY_VARIABLE}, or api_key_file")
-    valid = sorted(set(BridgeSettings.model_fields) - {"api_key"})
+    valid = sorted(set(BridgeSettings.model_fields) - {"api_key", "accounts"})
     if name not in valid:
         nearest = get_close_matches(name.replace("-", "_"), valid, 1)
         hint = f"did you mean {nearest[0]!r}?" if nearest else f"use {', '.join(valid)}"
@@ -316,11 +345,32 @@ def flag_of(name: str) -> str:
     return str(flag) if flag else f"--{name.replace('_', '-')}"
 
 
-def _api_key(settings: BridgeSettings) -> SecretStr:
+def _accounts(settings: BridgeSettings, tables: list[Any], config: Path | None) -> tuple[Account, ...]:
+    """The key of the environment or of ``api_key_file`` first, then those of the tables."""
     try:
         key = find_api_key(settings.api_key_file)
     except ValueError as exc:
         raise SettingsError(str(exc)) from None
-    if key is None:
-        raise SettingsError(f"there is no API key: set {KEY_VARIABLE}, or name a file with --api-key-file")
-    return key
+    first = [] if key is None else [Account(DEFAULT_ACCOUNT, key)]
+    accounts = [*first, *(_account(table, number, config) for number, table in enumerate(tables, 1))]
+    if not accounts:
+        raise SettingsError(
+            f"there is no API key: set {KEY_VARIABLE}, or name a file with --api-key-file, or [[account]] in --config"
+        )
+    try:
+        return checked_accounts(accounts)
+    except ValueError as exc:
+        raise SettingsError(str(exc)) from None
+
+
+def _account(table: Any, number: int, config: Path | None) -> Account:
+    place = f"{config}: [[account]] {number}"
+    try:
+        return AccountTable.model_validate(table).read()
+    except ValidationError as exc:
+        fault = exc.errors(include_url=False, include_input=False)[0]
+        name = ".".join(str(part) for part in fault["loc"]) or "table"
+        hint = "; the key itself does not belong there" if name in {"key", "api_key"} else ""
+        raise SettingsError(f"{place}: {name}: {fault['msg']}{hint}") from None
+    except ValueError as exc:
+        raise SettingsError(f"{place}: {exc}") from None

@@ -11,7 +11,7 @@ from agentexchange_schemas import FeedState, Kind
 from .items import KIND_OF, NOTICE
 from .lease import LeaseState
 
-__all__ = ["BatchObserver", "BatchWritten", "RedisState", "ScopeStats", "WorkerStats"]
+__all__ = ["BatchObserver", "BatchWritten", "RedisState", "ScopeStats", "UpstreamStats", "WorkerStats"]
 
 
 class RedisState(StrEnum):
@@ -109,6 +109,25 @@ class ScopeStats:
 
 
 @dataclass(slots=True)
+class UpstreamStats:
+    """Numbers of one intake: of the market, or of an account.
+
+    Attributes:
+        name: ``market``, or ``account:`` and the account's name.
+        state: the feed's state; CONNECTING while this worker stands by.
+        active: whether a feed runs: this worker owns what it is for.
+        sessions: sessions opened. counter
+        reconnects: sessions opened in the place of others. counter
+    """
+
+    name: str
+    state: FeedState = FeedState.CONNECTING
+    active: bool = False
+    sessions: int = 0
+    reconnects: int = 0
+
+
+@dataclass(slots=True)
 class WorkerStats:
     """Numbers of a whole worker.
 
@@ -117,9 +136,7 @@ class WorkerStats:
         unowned: events that came for a scope this worker does not hold, by kind. counter
         junk: junk frames by kind of junk. counter
         oversized: events too large or impossible to pack. counter
-        upstream_state: the feed's state; CONNECTING while this worker stands by.
-        sessions: upstream sessions opened. counter
-        reconnects: upstream sessions opened after the first. counter
+        upstreams: numbers per intake, the market's first.
         scopes: numbers per scope.
     """
 
@@ -127,7 +144,23 @@ class WorkerStats:
     unowned: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
     junk: dict[str, int] = field(default_factory=dict)
     oversized: int = 0
-    upstream_state: FeedState = FeedState.CONNECTING
-    sessions: int = 0
-    reconnects: int = 0
+    upstreams: dict[str, UpstreamStats] = field(default_factory=dict)
     scopes: dict[str, ScopeStats] = field(default_factory=dict)
+
+    @property
+    def upstream_state(self) -> FeedState:
+        """Live where all that runs is; else the first state that is not. CONNECTING while nothing runs."""
+        running = [upstream.state for upstream in self.upstreams.values() if upstream.active]
+        return next((state for state in running if state is not FeedState.LIVE), None) or (
+            FeedState.LIVE if running else FeedState.CONNECTING
+        )
+
+    @property
+    def sessions(self) -> int:
+        """Upstream sessions opened."""
+        return sum(upstream.sessions for upstream in self.upstreams.values())
+
+    @property
+    def reconnects(self) -> int:
+        """Upstream sessions opened in the place of others."""
+        return sum(upstream.reconnects for upstream in self.upstreams.values())

@@ -1,33 +1,39 @@
-"""The bridge worker: one upstream feed, a writer per scope, and their lives under one task group."""
+"""The bridge worker: the market and each account, taken in and written, and their lives under one task group."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import structlog
 
-from agentexchange._backoff import backoff
-from agentexchange.errors import AuthenticationError, ConnectionError  # noqa: A004 - the documented name
+from agentexchange.errors import AuthenticationError
 from agentexchange.redis import RedisLinkError, RespStream, StreamOptions, pack
 from agentexchange.upstream import AuthPolicy, FeedOptions, UpstreamFeed
-from agentexchange_schemas import FeedState, FeedStatus, Layout, Topic, account_scope
+from agentexchange_schemas import FeedState, FeedStatus, Layout, Topic
 
+from .accounts import Account, MarketKeys, checked_accounts
 from .batch import BatchEncoder
 from .config import WorkerConfig, new_worker_id
+from .intake import Intake
 from .lease import Lease
 from .meta import agree_on_layout
 from .outbox import Outbox, OutboxLimits, wall_us
-from .pipeline import Pipeline
 from .pulse import Pulse
-from .stats import WorkerStats
+from .side import Side
+from .stats import UpstreamStats, WorkerStats
 from .writer import ScopeWriter, WriterOptions
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
     from structlog.typing import FilteringBoundLogger
 
+    from agentexchange.upstream import FeedSink
+
+    from .intake import Feed
     from .stats import BatchObserver
 
 __all__ = ["Worker"]
@@ -38,7 +44,8 @@ _REPLY_TIMEOUT_S: Final = 5.0
 _REGISTERED_S: Final = 5
 """How long a worker stays in ``ax:workers`` after its last sign of life, seconds."""
 
-_PRIVATE: Final = (Topic.orders(), Topic.portfolio())
+_Value = TypeVar("_Value")
+_PRIVATE_TOPICS: Final = (Topic.orders(), Topic.portfolio())
 
 
 class Worker:
@@ -47,7 +54,7 @@ class Worker:
     Args:
         config: what to do.
         log: where to say what happens.
-        feed_options: of the upstream session.
+        feed_options: of the upstream sessions.
         on_batch: told of each acknowledged batch, for metrics.
     """
 
@@ -66,27 +73,16 @@ class Worker:
         self._log: FilteringBoundLogger = (log or structlog.get_logger()).bind(worker=self.worker_id)
         self._feed_options = replace(feed_options or FeedOptions(), tick_stale_after_s=config.tick_stale_after_s)
         self._on_batch = on_batch
-        self._account = account_scope(config.api_key.get_secret_value()) if config.account else None
-        self._writers = {scope: self._writer(scope) for scope in self._scopes()}
-        self.stats.scopes = {scope: writer.stats for scope, writer in self._writers.items()}
-        self._pipeline = Pipeline(
-            self._writers,
-            layout=self.layout,
-            account=self._account,
-            stats=self.stats,
-            log=self._log,
-            is_served=self._is_served,
-            on_status=self._upstream_said,
-        )
-        self._feed: UpstreamFeed | None = None
-        self._sessions_before = self._reconnects_before = 0
         self._pulse = Pulse()
-        self._held: set[str] = set()
-        self._lost_on: dict[str, int] = {}
-        self._needed = asyncio.Event()
+        self._keys = MarketKeys(config.accounts)
+        self._market = self._market_side() if config.topics else None
+        self._accounts: dict[str, Side] = {}
+        for account in config.accounts if config.account else ():
+            self._accounts[account.scope] = self._account_side(account)
+        self._ending: dict[str, asyncio.Task[None]] = {}
+        self._group: asyncio.TaskGroup | None = None
         self._stop = asyncio.Event()
         self._left = asyncio.Event()
-        self._let_go_us = 0
         self._auth_failed: FeedStatus | None = None
 
     @property
@@ -102,12 +98,9 @@ class Worker:
 
     def stop(self) -> None:
         """Begin a graceful stop; `run` returns when it is over. Idempotent."""
-        if not self._stop.is_set():
-            self._let_go_us = self._heard_us()
+        for side in self._sides():
+            side.intake.stop()
         self._stop.set()
-        self._needed.set()
-        if self._feed is not None:
-            self._feed.stop()
 
     async def run(self) -> None:
         """Work until `stop`: own what is free, stand by for the rest.
@@ -126,115 +119,84 @@ class Worker:
         if self._auth_failed is not None:
             raise AuthenticationError(self._auth_failed.message or "the platform refuses the API key")
 
+    def set_accounts(self, accounts: Sequence[Account]) -> None:
+        """Serve these accounts from now on. Those that stay notice nothing; the others begin, or are drained and end.
+
+        Where the market data came with a key that is gone, its sessions are replaced.
+
+        Raises:
+            ValueError: accounts that are none, see `checked_accounts`.
+        """
+        checked = {account.scope: account for account in checked_accounts(accounts)}
+        if self._keys.replace(tuple(checked.values())) and self._market is not None:
+            self._market.intake.restart(0.0)
+        if not self.config.account:
+            return
+        for scope in self._accounts.keys() - checked.keys():
+            self._end_account(scope, self._accounts.pop(scope))
+        for scope in checked.keys() - self._accounts.keys():
+            self._accounts[scope] = side = self._account_side(checked[scope])
+            self._begin_account(scope, side)
+
     async def _live(self) -> None:
         async with asyncio.TaskGroup() as group:
-            writers = [group.create_task(writer.run(), name=scope) for scope, writer in self._writers.items()]
+            self._group = group
+            for side in self._sides():
+                side.start(group)
             group.create_task(self._register(), name="register")
             pulse = group.create_task(self._pulse.run(), name="pulse")
-            await self._upstream()
-            await self._drain(writers)
+            await self._stop.wait()
+            self._group = None
+            await asyncio.gather(*(side.end(self.config.drain_s) for side in self._sides()))
             self._left.set()
             pulse.cancel()
 
+    def _begin_account(self, scope: str, side: Side) -> None:
+        if self._group is None:
+            return
+        group, ending = self._group, self._ending.get(scope)
+        if ending is None:
+            side.start(group)
+        else:  # by one worker's name a scope has one writer at a time
+            ending.add_done_callback(lambda _task: side.start(group) if self._group is group else None)
+
+    def _end_account(self, scope: str, side: Side) -> None:
+        """Drain an account's side; what it counted goes with it."""
+
+        async def end() -> None:
+            await side.end(self.config.drain_s)
+            _pop_if(self.stats.scopes, scope, side.intake.writers[scope].stats)
+            _pop_if(self.stats.upstreams, side.intake.stats.name, side.intake.stats)
+            del self._ending[scope]
+
+        if self._group is not None:
+            self._ending[scope] = self._group.create_task(end(), name=f"end:{scope}")
+
+    def _sides(self) -> list[Side]:
+        return [*([self._market] if self._market else []), *self._accounts.values()]
+
+    @property
+    def _writers(self) -> dict[str, ScopeWriter]:
+        return {scope: writer for side in self._sides() for scope, writer in side.intake.writers.items()}
+
     # Upstream
 
-    async def _upstream(self) -> None:
-        """A feed while any scope is this worker's; returns on `stop`."""
-        delays = backoff()
-        while True:
-            await self._needed.wait()
-            if self._stop.is_set():
-                return
-            self._feed = self._new_feed()
-            try:
-                await self._feed.run()
-                delays = backoff()
-            except ConnectionError as exc:
-                # final for a client; a worker's operator may mend the certificate or the URL's other end
-                self._log.error("upstream cannot be used; trying again slowly", error=str(exc))
-                await self._pause(next(delays), until=self._stop)
-            finally:
-                self._pipeline.feed_ended(heard_us=None if self._stop.is_set() else self._heard_us())
-                self._note_sessions()
-                self._feed = None
-
-    def _new_feed(self) -> UpstreamFeed:
-        self._sessions_before, self._reconnects_before = self.stats.sessions, self.stats.reconnects
-        return UpstreamFeed(
-            self.config.upstream_url,
-            self.config.api_key,
-            sink=self._pipeline,
-            topics=[topic for topic in self._topics() if self._is_wanted(topic)],
-            auth=AuthPolicy.PATIENT,
-            options=self._feed_options,
-            on_answer=self._pipeline.answered,
-        )
-
-    def _topics(self) -> tuple[Topic, ...]:
-        return (*self.config.topics, *(_PRIVATE if self._account else ()))
-
-    def _is_wanted(self, topic: Topic) -> bool:
-        return any(self._owns(scope) for scope in self.layout.scopes_of(topic, self._account))
-
-    def _owns(self, scope: str) -> bool:
-        return scope in self._writers and self._writers[scope].is_owner
-
-    def _owner_changed(self, scope: str, owned: bool) -> None:  # noqa: FBT001 - the writer's callback
-        feed = self._feed
-        if owned:
-            self._renew_if_old(scope)
-        else:
-            self._let_go(scope)
-        if not any(writer.is_owner for writer in self._writers.values()):
-            self._needed.clear()
-            if feed is not None:
-                feed.stop()
+    def _market_said(self, status: FeedStatus) -> None:
+        if status.topic is None and status.state is FeedState.LIVE:
+            self._keys.worked()
+        if status.state is not FeedState.AUTH_FAILED or self._market is None:
             return
-        self._needed.set()
-        if feed is not None:
-            for topic in self._topics():
-                (feed.subscribe if self._is_wanted(topic) else feed.unsubscribe)(topic)
-        if owned:
-            self._pipeline.catch_up(scope)
+        if not self._keys.has_others:
+            self._key_refused(status)
+            return
+        refused, delay_s = self._keys.current.name, self._keys.refused()
+        self._log.warning("market data comes with another key", refused=refused, account=self._keys.current.name)
+        self._market.intake.restart(delay_s)
 
-    def _renew_if_old(self, scope: str) -> None:
-        """Replace a session that may still hold events from before the grant: others may have written them.
-
-        It may where it served the scope before, and where the loop stood still. One that is drained all the time holds
-        none, and replacing it would blind the other scopes.
-        """
-        self._note_sessions()
-        was_its_own = scope in self._held or self._lost_on.get(scope) == self.stats.sessions
-        self._held.add(scope)
-        if self._feed is not None and (was_its_own or self._pulse.stood_still_lately()):
-            self._feed.renew("a scope was granted while older events of it may lie unread")
-
-    def _let_go(self, scope: str) -> None:
-        self._note_sessions()
-        self._held.discard(scope)
-        self._lost_on[scope] = self.stats.sessions
-
-    def _is_served(self, scope: str) -> bool:
-        """Whether upstream sends this worker what the scope is of."""
-        feed = self._feed
-        of_scope = [topic for topic in self._topics() if scope in self.layout.scopes_of(topic, self._account)]
-        return feed is not None and all(feed.has_settled(topic) for topic in of_scope)
-
-    def _heard_us(self) -> int:
-        """Up to when upstream was heard; now, where there is no session that could be silent."""
-        silent_s = None if self._feed is None else self._feed.silent_s()
-        return wall_us() - int((silent_s or 0.0) * 1_000_000)
-
-    def _upstream_said(self, status: FeedStatus) -> None:
-        self._note_sessions()
+    def _key_refused(self, status: FeedStatus) -> None:
         if status.state is FeedState.AUTH_FAILED and self.config.exit_on_auth_failure:
             self._auth_failed = status
             self.stop()
-
-    def _note_sessions(self) -> None:
-        if self._feed is not None:
-            self.stats.sessions = self._sessions_before + self._feed.stats.sessions
-            self.stats.reconnects = max(0, self.stats.sessions - 1)
 
     # Redis
 
@@ -248,22 +210,12 @@ class Worker:
     async def _agree(self, stream: RespStream) -> None:
         await agree_on_layout(stream, self.layout)
 
-    async def _drain(self, writers: list[asyncio.Task[None]]) -> None:
-        """Let every writer write what it holds and give its lease back, for so long and no longer."""
-        for writer in self._writers.values():
-            writer.stop(self._let_go_us)
-        _, late = await asyncio.wait(writers, timeout=self.config.drain_s)
-        for task in late:
-            lost = self._writers[task.get_name()].outbox.held
-            self._log.error("stopped before everything was written", scope=task.get_name(), lost=lost)
-            task.cancel()
-
     async def _register(self) -> None:
         """Keep this worker in the set of live ones; nothing depends on it, so a failure waits for the next turn."""
         while not self._left.is_set():
             with contextlib.suppress(RedisLinkError):
                 await self._stay_registered(await self._connect())
-            await self._pause(self.config.beat_s, until=self._left)
+            await self._pause(self.config.beat_s)
 
     async def _stay_registered(self, stream: RespStream) -> None:
         key = self.layout.workers
@@ -274,38 +226,80 @@ class Worker:
                     pack("ZADD", key, now + _REGISTERED_S, self.worker_id) + pack("ZREMRANGEBYSCORE", key, "-inf", now),
                     replies=2,
                 )
-                self._note_sessions()
-                await self._pause(self.config.beat_s, until=self._left)
+                for side in self._sides():
+                    side.intake.note_sessions()
+                await self._pause(self.config.beat_s)
             await stream.send(pack("ZREM", key, self.worker_id), timeout_s=1.0)
         finally:
             stream.close()
 
-    async def _pause(self, seconds: float, *, until: asyncio.Event) -> None:
-        """Wait; ``until`` ends it early."""
+    async def _pause(self, seconds: float) -> None:
+        """Wait; the end of all writing ends it early."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await until.wait()
+                await self._left.wait()
 
     # Building
 
-    def _scopes(self) -> tuple[str, ...]:
-        markets = {scope for topic in self.config.topics for scope in self.layout.scopes_of(topic)}
-        return (*sorted(markets), *((self._account,) if self._account else ()))
+    def _market_side(self) -> Side:
+        intake = self._intake(
+            "market",
+            account=None,
+            topics=self.config.topics,
+            make_feed=self._market_feed,
+            on_status=self._market_said,
+        )
+        for scope in self.layout.market_scopes:
+            intake.writers[scope] = self._writer(scope, intake)
+        return Side(intake, log=self._log)
 
-    def _writer(self, scope: str) -> ScopeWriter:
+    def _account_side(self, account: Account) -> Side:
+        def make_feed(sink: FeedSink, topics: Iterable[Topic], on_answer: Callable[[], None]) -> Feed:
+            return self._feed(account, sink, topics, on_answer)
+
+        intake = self._intake(
+            f"account:{account.name}",
+            account=account.scope,
+            topics=_PRIVATE_TOPICS,
+            make_feed=make_feed,
+            on_status=self._key_refused,
+        )
+        intake.writers[account.scope] = self._writer(account.scope, intake)
+        return Side(intake, log=self._log)
+
+    def _intake(self, name: str, **what: Any) -> Intake:
+        self.stats.upstreams[name] = upstream = UpstreamStats(name)
+        return Intake(layout=self.layout, stats=self.stats, upstream=upstream, pulse=self._pulse, log=self._log, **what)
+
+    def _market_feed(self, sink: FeedSink, topics: Iterable[Topic], on_answer: Callable[[], None]) -> Feed:
+        return self._feed(self._keys.current, sink, topics, on_answer)
+
+    def _feed(
+        self, account: Account, sink: FeedSink, topics: Iterable[Topic], on_answer: Callable[[], None]
+    ) -> UpstreamFeed:
+        return UpstreamFeed(
+            self.config.upstream_url,
+            account.key,
+            sink=sink,
+            topics=topics,
+            auth=AuthPolicy.PATIENT,
+            options=self._feed_options,
+            on_answer=on_answer,
+        )
+
+    def _writer(self, scope: str, intake: Intake) -> ScopeWriter:
         config = self.config
-        is_account = scope == self._account
+        is_market = scope in self.layout.market_scopes
         encoder = BatchEncoder(
             self.layout,
             scope,
             worker=self.worker_id,
-            retention=config.account_retention if is_account else config.market_retention,
+            retention=config.market_retention if is_market else config.account_retention,
             publish="SPUBLISH" if config.sharded else "PUBLISH",
         )
-        topics = _PRIVATE if is_account else tuple(t for t in config.topics if scope in self.layout.scopes_of(t))
-        return ScopeWriter(
+        writer = ScopeWriter(
             scope,
-            outbox=Outbox(scope, encoder=encoder, limits=self._limits(scope)),
+            outbox=Outbox(scope, encoder=encoder, limits=self._limits(is_market=is_market)),
             lease=Lease(self.worker_id, config.lease_ttl_s),
             layout=self.layout,
             connect=self._connect,
@@ -315,20 +309,26 @@ class Worker:
                 standby_s=config.standby_s,
                 backoff_cap_s=config.redis_backoff_cap_s,
                 sharded=config.sharded,
-                topics=tuple(str(topic) for topic in topics),
-                heard=self._heard_us,
+                topics=lambda: tuple(str(topic) for topic in intake.topics_of(scope)),
+                heard=intake.heard_us,
             ),
             log=self._log,
-            on_owner=self._owner_changed,
+            on_owner=intake.owner_changed,
             on_batch=self._on_batch,
             full_batch=config.limits.batch_events,
         )
+        self.stats.scopes[scope] = writer.stats
+        return writer
 
-    def _limits(self, scope: str) -> OutboxLimits:
+    def _limits(self, *, is_market: bool) -> OutboxLimits:
         limits = self.config.limits
-        if scope == self._account:
-            return limits
-        return replace(limits, buffer=limits.buffer.shared_by(self.config.partitions))
+        return replace(limits, buffer=limits.buffer.shared_by(self.config.partitions)) if is_market else limits
+
+
+def _pop_if(found: dict[str, _Value], name: str, value: _Value) -> None:
+    """Remove ``name``, unless another has taken its place."""
+    if found.get(name) is value:
+        del found[name]
 
 
 def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -48,7 +48,7 @@ class WriterOptions:
         standby_s: from one try for the lease to the next.
         backoff_cap_s: longest wait between tries to reach Redis.
         sharded: whether heartbeats go out by SPUBLISH.
-        topics: texts of the topics served, for the status.
+        topics: texts of the topics served now, for the status.
         clock: seconds, monotonic. wall: µs since the Unix epoch.
         heard: up to when upstream was heard, in the same measure.
     """
@@ -57,7 +57,7 @@ class WriterOptions:
     standby_s: float = 0.25
     backoff_cap_s: float = 2.0
     sharded: bool = False
-    topics: tuple[str, ...] = ()
+    topics: Callable[[], tuple[str, ...]] = tuple
     clock: Callable[[], float] = time.monotonic
     wall: Callable[[], int] = wall_us
     heard: Callable[[], int] = wall_us
@@ -261,7 +261,7 @@ class ScopeWriter:
     async def _beat(self, stream: RespStream) -> None:
         self.outbox.tell_losses()
         options = self._options
-        told = Heartbeat(self.outbox, self._lease, options.topics, options.wall(), options.heard())
+        told = Heartbeat(self.outbox, self._lease, options.topics(), options.wall(), options.heard())
         asked_at = self._options.clock()
         self._schedule_beat()
         call = beat_call(

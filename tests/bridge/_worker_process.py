@@ -8,6 +8,7 @@ import signal
 import sys
 
 from agentexchange._urls import api_key_secret, redis_url, upstream_url
+from agentexchange_bridge.accounts import Account
 from agentexchange_bridge.config import WorkerConfig
 from agentexchange_bridge.worker import Worker
 
@@ -19,7 +20,7 @@ async def main(upstream: str, redis: str, key: str, worker_id: str) -> None:
     worker = Worker(
         WorkerConfig(
             upstream_url=upstream_url(upstream),
-            api_key=api_key_secret(key),
+            accounts=(Account("default", api_key_secret(key)),),
             redis_url=redis_url(redis),
             worker_id=worker_id,
         )

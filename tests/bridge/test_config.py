@@ -6,15 +6,20 @@ from typing import Any
 import pytest
 
 from agentexchange._urls import api_key_secret, redis_url, upstream_url
+from agentexchange_bridge.accounts import Account
 from agentexchange_bridge.config import WorkerConfig, new_worker_id
 from agentexchange_schemas import Topic
 
 KEY = "ak_live_config_secret"
 
 
+def account(name: str, key: str = KEY) -> Account:
+    return Account(name, api_key_secret(key))
+
+
 def config(**changes: Any) -> WorkerConfig:
     urls = {"upstream_url": upstream_url("ws://localhost:8000"), "redis_url": redis_url("redis://localhost")}
-    return WorkerConfig(api_key=api_key_secret(KEY), **urls | changes)
+    return WorkerConfig(**{"accounts": (Account("default", api_key_secret(KEY)),)} | urls | changes)
 
 
 def test_the_defaults_are_the_documented_ones() -> None:
@@ -38,6 +43,10 @@ def test_the_defaults_are_the_documented_ones() -> None:
         ({"topics": (), "account": False}, "nothing to do"),
         ({"prefix": "A"}, "prefix"),
         ({"partitions": 0}, "partitions"),
+        ({"accounts": ()}, "at least one API key"),
+        ({"accounts": (account("a"), account("a", "ak_live_b"))}, "named twice"),
+        ({"accounts": (account("a"), account("b"))}, "same key"),
+        ({"accounts": (account("a b"),)}, "account name"),
     ],
 )
 def test_what_cannot_work_is_refused_in_words(changes: dict[str, Any], word: str) -> None:

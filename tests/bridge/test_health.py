@@ -4,7 +4,7 @@ import pytest
 
 from agentexchange_bridge.health import Role, readiness
 from agentexchange_bridge.lease import LeaseState
-from agentexchange_bridge.stats import RedisState, ScopeStats, WorkerStats
+from agentexchange_bridge.stats import RedisState, ScopeStats, UpstreamStats, WorkerStats
 from agentexchange_schemas import FeedState
 
 HELD, STANDBY, DOUBTFUL = LeaseState.HELD, LeaseState.STANDBY, LeaseState.DOUBTFUL
@@ -12,8 +12,14 @@ READY, AWAY, REFUSING = RedisState.READY, RedisState.CONNECTING, RedisState.REFU
 
 
 def worker(upstream: FeedState, *scopes: tuple[LeaseState, RedisState]) -> WorkerStats:
-    stats = WorkerStats(upstream_state=upstream)
+    stats = WorkerStats(upstreams={"market": UpstreamStats("market", state=upstream, active=True)})
     stats.scopes = {f"m{n}": ScopeStats(f"m{n}", lease=lease, redis=redis) for n, (lease, redis) in enumerate(scopes)}
+    return stats
+
+
+def standby(redis: RedisState) -> WorkerStats:
+    stats = worker(FeedState.CONNECTING, (STANDBY, redis))
+    stats.upstreams["market"].active = False
     return stats
 
 
@@ -22,8 +28,8 @@ def worker(upstream: FeedState, *scopes: tuple[LeaseState, RedisState]) -> Worke
     [
         (worker(FeedState.LIVE, (HELD, READY)), True, Role.ACTIVE),
         (worker(FeedState.LIVE, (HELD, READY), (STANDBY, READY)), True, Role.ACTIVE),
-        (worker(FeedState.CONNECTING, (STANDBY, READY)), True, Role.STANDBY),
-        (worker(FeedState.CONNECTING, (STANDBY, AWAY)), False, Role.STANDBY),
+        (standby(READY), True, Role.STANDBY),
+        (standby(AWAY), False, Role.STANDBY),
         (worker(FeedState.CONNECTING, (HELD, READY)), False, Role.ACTIVE),
         (worker(FeedState.STALE, (HELD, READY)), False, Role.ACTIVE),
         (worker(FeedState.AUTH_FAILED, (HELD, READY)), False, Role.ACTIVE),
@@ -42,5 +48,5 @@ def test_readiness(stats: WorkerStats, *, ready: bool, role: Role) -> None:
 def test_reasons_name_the_scope_and_what_is_wrong_with_it() -> None:
     answer = readiness(worker(FeedState.BLIND, (HELD, READY), (HELD, REFUSING)))
     assert answer.to_json() == {
-        "ready": False, "role": "active", "reasons": ["m1: redis: refusing", "upstream: blind"],
+        "ready": False, "role": "active", "reasons": ["m1: redis: refusing", "upstream market: blind"],
     }  # fmt: skip

@@ -5,7 +5,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from agentexchange_bridge.lease import LeaseState
 from agentexchange_bridge.metrics import PREFIX, BatchMetrics, WorkerCollector, metrics_page
-from agentexchange_bridge.stats import BatchWritten, RedisState, ScopeStats, WorkerStats
+from agentexchange_bridge.stats import BatchWritten, RedisState, ScopeStats, UpstreamStats, WorkerStats
 from agentexchange_schemas import FeedState, Kind
 
 
@@ -42,7 +42,8 @@ def test_every_number_of_the_stats_has_a_metric() -> None:
         last_lag_s=0.5, waiting_ticks=11, waiting_kept=12, waiting_bytes=13, epoch=14,
         lease=LeaseState.HELD, redis=RedisState.READY,
     )  # fmt: skip
-    stats = WorkerStats(oversized=21, sessions=22, reconnects=23, upstream_state=FeedState.STALE, scopes={"m0": scope})
+    upstream = UpstreamStats("market", FeedState.STALE, sessions=22, reconnects=23)
+    stats = WorkerStats(oversized=21, upstreams={"market": upstream}, scopes={"m0": scope})
     stats.unowned[Kind.ORDERS] = 24
     registry = CollectorRegistry()
     registry.register(WorkerCollector(stats))
@@ -55,8 +56,9 @@ def test_every_number_of_the_stats_has_a_metric() -> None:
         ("redis_failures_total", "m0"): 8, ("takeovers_total", "m0"): 9, ("last_lag_seconds", "m0"): 0.5,
         ("waiting_events", "m0", "ticks"): 11, ("waiting_events", "m0", "kept"): 12, ("waiting_bytes", "m0"): 13,
         ("epoch", "m0"): 14, ("lease_held", "m0"): 1, ("redis_ready", "m0"): 1, ("oversized_total",): 21,
-        ("upstream_sessions_total",): 22, ("upstream_reconnects_total",): 23, ("unowned_total", "orders"): 24,
-        ("upstream_state", "stale"): 1, ("upstream_state", "live"): 0,
+        ("upstream_sessions_total", "market"): 22, ("upstream_reconnects_total", "market"): 23,
+        ("unowned_total", "orders"): 24,
+        ("upstream_state", "market", "stale"): 1, ("upstream_state", "market", "live"): 0,
     }  # fmt: skip
     assert {key: found[key] for key in expected} == expected
 

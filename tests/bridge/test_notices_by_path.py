@@ -13,7 +13,7 @@ from agentexchange_bridge.items import NOTICE
 from agentexchange_bridge.lease import Refused
 from agentexchange_bridge.notices import from_us, to_us
 from agentexchange_bridge.pipeline import Pipeline
-from agentexchange_bridge.stats import WorkerStats
+from agentexchange_bridge.stats import UpstreamStats, WorkerStats
 from agentexchange_schemas import Cause, FeedState, FeedStatus
 from tests.bridge._kit import ACCOUNT, LAYOUT, BufferLimits, RetainLimits, fresh_grant, make_writer, order, ticker
 
@@ -36,16 +36,20 @@ class Story:
             for scope in ("m0", ACCOUNT)
         )
         self.writers = {"m0": self.writer, ACCOUNT: self.account}
-        self.pipe = Pipeline(
-            self.writers,
+        self.pipe, self.account_pipe = (self._pipe("m0", None), self._pipe(ACCOUNT, ACCOUNT))
+        self.told: dict[str, list[FeedStatus]] = {"m0": [], ACCOUNT: []}
+
+    def _pipe(self, scope: str, account: str | None) -> Pipeline:
+        return Pipeline(
+            {scope: self.writers[scope]},
             layout=LAYOUT,
-            account=ACCOUNT,
+            account=account,
             stats=WorkerStats(),
+            upstream=UpstreamStats(scope),
             log=structlog.get_logger(),
             is_served=lambda _scope: self.served,
             wall=self.now_us,
         )
-        self.told: dict[str, list[FeedStatus]] = {"m0": [], ACCOUNT: []}
 
     def now_us(self) -> int:
         return T0 + int(self.second * 1_000_000)
@@ -57,13 +61,16 @@ class Story:
     def grant(self, scope: str = "m0", **changes: Any) -> Story:
         writer = self.writers[scope]
         writer._granted(fresh_grant(**changes), self.second)
-        self.pipe.catch_up(scope)
+        (self.pipe if scope == "m0" else self.account_pipe).catch_up(scope)
         return self
 
     def feed(self, state: FeedState, since: float, until: float | None = None, cause: Cause | None = None) -> Story:
         ended = None if until is None else from_us(T0 + int(until * 1e6))
         begun = from_us(T0 + int(since * 1e6))
-        self.pipe.on_status(FeedStatus(state=state, since=begun, until=ended, cause=cause))
+        status = FeedStatus(state=state, since=begun, until=ended, cause=cause)
+        self.pipe.on_status(status)
+        if state is not STALE:  # an account has no ticks to miss
+            self.account_pipe.on_status(status)
         return self
 
     def ticks(self, *prices: str) -> Story:

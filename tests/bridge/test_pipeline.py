@@ -9,7 +9,7 @@ import structlog
 
 from agentexchange_bridge.notices import from_us, to_us
 from agentexchange_bridge.pipeline import MAX_JUNK_KINDS, MAX_ROUTES, Pipeline
-from agentexchange_bridge.stats import WorkerStats
+from agentexchange_bridge.stats import UpstreamStats, WorkerStats
 from agentexchange_schemas import Cause, FeedState, FeedStatus, FrameError, Kind, Layout
 from tests.bridge._kit import ACCOUNT, candle, fresh_grant, make_writer, order, ticker
 
@@ -21,15 +21,24 @@ NOWHERE = "redis://127.0.0.1:1"
 
 @pytest.fixture
 async def writers() -> dict[str, ScopeWriter]:
-    made = {scope: make_writer(NOWHERE, scope) for scope in ("m0", "m1", ACCOUNT)}
+    return opened("m0", "m1")
+
+
+@pytest.fixture
+async def account() -> dict[str, ScopeWriter]:
+    return opened(ACCOUNT)
+
+
+def opened(*scopes: str) -> dict[str, ScopeWriter]:
+    made = {scope: make_writer(NOWHERE, scope) for scope in scopes}
     for writer in made.values():
         writer.outbox.reconcile(fresh_grant(), 0.0)
     return made
 
 
 def pipeline(writers: dict[str, ScopeWriter], **changes: Any) -> Pipeline:
-    options: dict[str, Any] = {"layout": Layout(partitions=2), "account": ACCOUNT, "stats": WorkerStats()}
-    return Pipeline(writers, log=structlog.get_logger(), **options | changes)
+    options: dict[str, Any] = {"layout": Layout(partitions=2), "account": None, "stats": WorkerStats()}
+    return Pipeline(writers, upstream=UpstreamStats("market"), log=structlog.get_logger(), **options | changes)
 
 
 def waiting(writers: dict[str, ScopeWriter]) -> dict[str, int]:
@@ -41,10 +50,25 @@ async def test_events_go_to_the_scope_of_their_topic(writers: dict[str, ScopeWri
     layout = Layout(partitions=2)
     for topic, fields in (ticker("BTCUSDT"), candle(closed=True), candle(closed=False)):
         pipe.on_event(topic, fields)
-    pipe.on_event(*order("1"))
-    pipe.on_event("portfolio", {"total_equity": "1"})
-    expected = dict.fromkeys(writers, 0) | {layout.market_scope("BTCUSDT"): 3, ACCOUNT: 2}
-    assert waiting(writers) == expected
+    assert waiting(writers) == dict.fromkeys(writers, 0) | {layout.market_scope("BTCUSDT"): 3}
+
+
+async def test_an_account_takes_its_private_events_and_the_market_lets_them_go(
+    writers: dict[str, ScopeWriter], account: dict[str, ScopeWriter]
+) -> None:
+    stats = WorkerStats()
+    for pipe in (pipeline(writers, stats=stats), pipeline(account, account=ACCOUNT, stats=stats)):
+        pipe.on_event(*order("1"))
+        pipe.on_event("portfolio", {"total_equity": "1"})
+    assert waiting(writers) == dict.fromkeys(writers, 0)
+    assert waiting(account) == {ACCOUNT: 2}
+    assert (stats.received[Kind.ORDERS], stats.received[Kind.PORTFOLIO], sum(stats.unowned.values())) == (1, 1, 0)
+
+
+async def test_ticks_on_an_accounts_session_are_the_markets(account: dict[str, ScopeWriter]) -> None:
+    stats = WorkerStats()
+    pipeline(account, account=ACCOUNT, stats=stats).on_event(*ticker())
+    assert (waiting(account), stats.received[Kind.TICKER]) == ({ACCOUNT: 0}, 0)
 
 
 async def test_events_of_a_scope_that_is_not_ours_are_counted_and_not_held(writers: dict[str, ScopeWriter]) -> None:
@@ -53,15 +77,8 @@ async def test_events_of_a_scope_that_is_not_ours_are_counted_and_not_held(write
         writer.outbox.drop()
     pipe = pipeline(writers, stats=stats)
     pipe.on_event(*ticker())
-    pipe.on_event(*order("1"))
     assert sum(waiting(writers).values()) == 0
-    assert (stats.received[Kind.TICKER], stats.unowned[Kind.TICKER], stats.unowned[Kind.ORDERS]) == (1, 1, 1)
-
-
-async def test_private_events_have_nowhere_to_go_without_an_account(writers: dict[str, ScopeWriter]) -> None:
-    stats = WorkerStats()
-    pipeline(writers, account=None, stats=stats).on_event(*order("1"))
-    assert stats.unowned[Kind.ORDERS] == 1
+    assert (stats.received[Kind.TICKER], stats.unowned[Kind.TICKER]) == (1, 1)
 
 
 async def test_an_event_that_cannot_be_packed_is_counted_and_the_next_is_taken(writers: dict[str, ScopeWriter]) -> None:
@@ -91,8 +108,8 @@ async def test_a_state_is_told_to_every_scope_and_a_topics_state_to_its_own(writ
     now = datetime.now(UTC)
     pipe.on_status(FeedStatus(state=FeedState.LIVE, since=now))
     assert waiting(writers) == dict.fromkeys(writers, 1)
-    pipe.on_status(FeedStatus(state=FeedState.UNAVAILABLE, since=now, topic="orders"))
-    assert waiting(writers) == {"m0": 1, "m1": 1, ACCOUNT: 2}
+    pipe.on_status(FeedStatus(state=FeedState.UNAVAILABLE, since=now, topic="ticker:BTCUSDT"))
+    assert waiting(writers) == {"m0": 1, "m1": 1} | {Layout(partitions=2).market_scope("BTCUSDT"): 2}
     assert len(heard) == 2
 
 
@@ -108,38 +125,27 @@ async def test_a_live_feed_ends_no_span_before_the_grant_nor_before_upstream_ser
     writers: dict[str, ScopeWriter],
 ) -> None:
     now_us = [1_700_000_000_000_000]
-    served = {"m0", "m1"}
+    served = {"m0"}
     pipe = pipeline(writers, is_served=served.__contains__, wall=lambda: now_us[0])
     pipe.on_status(FeedStatus(state=FeedState.LIVE, since=from_us(now_us[0])))
-    account = writers[ACCOUNT].outbox
+    later = writers["m1"].outbox
     assert writers["m0"].outbox.narrator.state is FeedState.LIVE
-    assert account.narrator.state is FeedState.CONNECTING, "not served yet"
+    assert later.narrator.state is FeedState.CONNECTING, "not served yet"
     now_us[0] += 60_000_000
     last_word = now_us[0] - 2_000_000
-    account.reconcile(fresh_grant(epoch=300, stored_epoch=200, received_us=last_word), 0.0)
-    pipe.catch_up(ACCOUNT)
-    assert [status.state for status in told(writers[ACCOUNT])] == [FeedState.BLIND]
+    later.reconcile(fresh_grant(epoch=300, stored_epoch=200, received_us=last_word), 0.0)
+    pipe.catch_up("m1")
+    assert [status.state for status in told(writers["m1"])] == [FeedState.BLIND]
     now_us[0] += 1_000_000
     pipe.answered()
-    assert told(writers[ACCOUNT]) == [], "upstream still owes the answer"
-    served.add(ACCOUNT)
+    assert told(writers["m1"]) == [], "upstream still owes the answer"
+    served.add("m1")
     pipe.answered()
-    (end,) = told(writers[ACCOUNT])
+    (end,) = told(writers["m1"])
     assert (end.state, end.cause) == (FeedState.LIVE, Cause.TAKEOVER)
     assert (end.since, end.until) == (from_us(last_word), from_us(now_us[0]))
     pipe.answered()
-    assert told(writers[ACCOUNT]) == []
-
-
-async def test_an_account_is_as_live_as_the_connection_when_ticks_stop(writers: dict[str, ScopeWriter]) -> None:
-    pipe = pipeline(writers)
-    now = datetime.now(UTC)
-    pipe.on_status(FeedStatus(state=FeedState.LIVE, since=now))
-    stale = FeedStatus(state=FeedState.STALE, since=now, cause=Cause.UPSTREAM_SILENT)
-    for status in (stale, FeedStatus(state=FeedState.BLIND, since=now, cause=Cause.UPSTREAM_SILENT), stale):
-        pipe.on_status(status)
-    assert [status.state for status in told(writers["m0"])] == ["live", "stale", "blind", "stale"]
-    assert [status.state for status in told(writers[ACCOUNT])] == ["live", "blind", "live"]
+    assert told(writers["m1"]) == []
 
 
 async def test_a_scope_whose_feed_ends_under_it_is_blind_from_what_was_heard_last(
@@ -153,8 +159,8 @@ async def test_a_scope_whose_feed_ends_under_it_is_blind_from_what_was_heard_las
     assert (blind.state, blind.since, blind.cause) == (FeedState.BLIND, now, Cause.UPSTREAM_LOST)
 
 
-async def test_a_scope_acquired_late_hears_of_its_topics_that_upstream_refuses(writers: dict[str, ScopeWriter]) -> None:
-    pipe = pipeline(writers)
+async def test_a_scope_acquired_late_hears_of_its_topics_that_upstream_refuses(account: dict[str, ScopeWriter]) -> None:
+    writers, pipe = account, pipeline(account, account=ACCOUNT)
     writers[ACCOUNT].outbox.drop()
     now = datetime.now(UTC)
     pipe.on_status(FeedStatus(state=FeedState.LIVE, since=now))

@@ -39,7 +39,7 @@ def test_defaults_are_a_local_installation_with_the_whole_market() -> None:
     assert [str(topic) for topic in settings.topics] == ["ticker:all"]
     assert settings.http == HttpAddress("127.0.0.1", 9464)
     assert (settings.account, settings.partitions, settings.exit_on_auth_failure) == (True, 1, False)
-    assert settings.key.get_secret_value() == KEY
+    assert [(account.name, account.key.get_secret_value()) for account in settings.accounts] == [("default", KEY)]
 
 
 def test_flag_beats_environment_beats_file_beats_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,7 +73,7 @@ def test_every_setting_is_read_from_each_source(tmp_path: Path, monkeypatch: pyt
         "drain_s": 9.5,
         "tick_stale_after_s": 20.0,
     }
-    assert set(values) == set(BridgeSettings.model_fields) - {"api_key", "api_key_file"}
+    assert set(values) == set(BridgeSettings.model_fields) - {"api_key", "api_key_file", "accounts"}
     as_toml = "".join(f"{name} = {str(value).lower() if isinstance(value, bool) else repr(value)}\n"
                       for name, value in values.items())  # fmt: skip
     from_file = load_settings({}, config=toml(tmp_path, as_toml))
@@ -99,7 +99,7 @@ def test_the_worker_gets_what_was_set(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (config.market_retention.log_max_age_s, config.market_retention.log_max_len) == (60.0, 5000)
     assert (config.account_retention.log_max_age_s, config.account_retention.log_max_len) == (70.0, 6000)
     assert (config.limits.buffer.ticks, config.limits.buffer.tick_bytes) == (7000, 8 * 1024**2)
-    assert config.api_key.get_secret_value() == KEY
+    assert [account.key.get_secret_value() for account in config.accounts] == [KEY]
 
 
 @pytest.mark.parametrize("flags", [{"topics": ["orders"]}, {"topics": [], "account": False}])
@@ -169,7 +169,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_the_key_comes_from_a_file_with_surrounding_space_removed(tmp_path: Path) -> None:
     path = tmp_path / "key"
     path.write_text("  ak_from_file\n")
-    assert load_settings({"api_key_file": str(path)}).key.get_secret_value() == "ak_from_file"
+    assert load_settings({"api_key_file": str(path)}).accounts[0].key.get_secret_value() == "ak_from_file"
 
 
 def test_a_key_file_named_in_the_file_yields_to_the_environment(
@@ -178,9 +178,9 @@ def test_a_key_file_named_in_the_file_yields_to_the_environment(
     path = tmp_path / "key"
     path.write_text("ak_from_file")
     config = toml(tmp_path, f'api_key_file = "{path}"')
-    assert load_settings({}, config=config).key.get_secret_value() == KEY
+    assert load_settings({}, config=config).accounts[0].key.get_secret_value() == KEY
     monkeypatch.delenv("AGENTEXCHANGE_API_KEY")
-    assert load_settings({}, config=config).key.get_secret_value() == "ak_from_file"
+    assert load_settings({}, config=config).accounts[0].key.get_secret_value() == "ak_from_file"
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from agentexchange._urls import api_key_secret, redis_url, upstream_url
 from agentexchange.redis import RespStream
 from agentexchange.testing import SandboxExchange
 from agentexchange.upstream import FeedOptions
+from agentexchange_bridge.accounts import Account
 from agentexchange_bridge.config import WorkerConfig
 from agentexchange_bridge.notices import to_us
 from agentexchange_bridge.worker import Worker
@@ -57,7 +58,7 @@ def new_worker(exchange: SandboxExchange, server: RedisServer, worker_id: str = 
     quick = {"beat_s": 0.1, "standby_s": 0.05, "redis_backoff_cap_s": 0.1}
     config = WorkerConfig(
         upstream_url=upstream_url(exchange.url),
-        api_key=api_key_secret(KEY),
+        accounts=(Account("default", api_key_secret(KEY)),),
         redis_url=redis_url(server.url),
         worker_id=worker_id,
         **quick | changes,
@@ -149,7 +150,7 @@ async def test_a_blind_span_is_told_in_every_scope(
         assert (await status_of(redis, "m0"))["state"] == "blind"
         exchange.control.accept_handshakes()
         await is_live(worker)
-        assert (worker.stats.sessions, worker.stats.reconnects) == (2, 1)
+        assert (worker.stats.sessions, worker.stats.reconnects) == (4, 2)
     for scope in ("m0", ACCOUNT):
         events = await log(redis, scope)
         (begin,) = told(events, Cause.UPSTREAM_LOST)
@@ -190,7 +191,7 @@ async def test_a_standby_has_no_session_and_takes_over_at_once_after_a_stop(
             await is_live(first)
             await stack.enter_async_context(running(second))
             await until(lambda: second.ready)
-            assert len(exchange.control.connections) == 1
+            assert len(exchange.control.connections) == 2, "one for the market, one for the account"
             assert second.healthy, "standing by is what it is for"
             exchange.control.tick(10)
             await until(lambda: first.stats.received[Kind.TICKER] == 10)
@@ -217,7 +218,7 @@ async def test_a_scope_taken_over_later_than_the_others_is_blind_until_it_was_gr
             await is_live(other)
             await stack.enter_async_context(running(worker))
             await until(lambda: worker.stats.scopes["m0"].state is FeedState.LIVE)
-            assert not worker._owns(ACCOUNT)
+            assert not worker._writers[ACCOUNT].is_owner
         await is_live(worker)
         await settled(worker)
     events = await log(redis, ACCOUNT)
@@ -270,7 +271,8 @@ async def test_a_refused_key_ends_the_worker_only_when_asked_to(
     with pytest.raises(AuthenticationError) as caught:
         await asyncio.wait_for(worker.run(), 15)
     assert KEY not in str(caught.value)
-    assert (await status_of(redis, ACCOUNT))["state"] == "auth_failed"
+    states = [(await status_of(redis, scope)).get("state") for scope in ("m0", ACCOUNT)]
+    assert "auth_failed" in states, "one of its sessions heard it first"
     assert await redis.command("EXISTS", LAYOUT.lease("m0"), LAYOUT.lease(ACCOUNT)) == 0
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from agentexchange._urls import api_key_secret, redis_url, upstream_url
 from agentexchange.redis import RespStream
+from agentexchange_bridge.accounts import Account
 from agentexchange_bridge.config import WorkerConfig
 from agentexchange_bridge.outbox import OutboxLimits
 from agentexchange_bridge.worker import Worker
@@ -53,7 +54,7 @@ async def test_a_flood_conflates_nothing_while_redis_is_idle(
     process, port = blaster
     config = WorkerConfig(
         upstream_url=upstream_url(f"ws://127.0.0.1:{port}"),
-        api_key=api_key_secret("ak_live_flood"),
+        accounts=(Account("default", api_key_secret("ak_live_flood")),),
         redis_url=redis_url(redis_server.url),
         account=False,
         limits=OutboxLimits(buffer=BufferLimits(ticks=ROOM)),

@@ -12,6 +12,7 @@ from ._loop import run_stoppable
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
     from pydantic.fields import FieldInfo
 
@@ -22,7 +23,8 @@ __all__ = ["EPILOG", "add_arguments", "run"]
 EPILOG: Final = """\
 Every option is also a variable (AGENTEXCHANGE_REDIS_URL for --redis-url) and a key of the --config file
 (redis_url). A flag beats the variable, the variable beats the file. SIGTERM and SIGINT write what is held,
-give the leases back and exit with 0. Exit code 1: failed; 2: bad input.
+give the leases back and exit with 0. SIGHUP reads the accounts again, without a pause for those that stay.
+Exit code 1: failed; 2: bad input.
 
 examples:
   agentexchange bridge --upstream-url wss://exchange.example --redis-url redis://localhost:6379/0
@@ -82,34 +84,60 @@ def run(args: argparse.Namespace) -> int:
         UsageError: a setting is wrong.
         CommandError: the worker had to give up.
     """
-    from agentexchange_bridge.logs import configure_logs
     from agentexchange_bridge.settings import BridgeSettings, SettingsError, load_settings
 
     given = {
         name: value for name, value in vars(args).items() if value is not None and name in BridgeSettings.model_fields
     }
     file = args.config or os.environ.get("AGENTEXCHANGE_CONFIG")
+
+    def load() -> BridgeSettings:
+        return load_settings(given, config=Path(file) if file else None)
+
     try:
-        settings = load_settings(given, config=Path(file) if file else None)
+        settings = load()
     except SettingsError as exc:
         raise UsageError(f"bridge: {exc}") from None
     if args.print_acl:
         return _print_acl(settings)
+    _configure_logs(settings)
+    return run_stoppable(lambda stop: _work(settings, stop, _reloading(load)))
+
+
+def _configure_logs(settings: BridgeSettings) -> None:
+    from agentexchange_bridge.logs import configure_logs
+
     configure_logs(level=settings.log_level, format=settings.log_format, secrets=settings.secrets)
-    return run_stoppable(lambda stop: _work(settings, stop))
+
+
+def _reloading(load: Callable[[], BridgeSettings]) -> Callable[[], BridgeSettings | None]:
+    """Reads the settings again; what is wrong with them is logged, and changes nothing."""
+    import structlog
+
+    from agentexchange_bridge.settings import SettingsError
+
+    def reload() -> BridgeSettings | None:
+        try:
+            settings = load()
+        except SettingsError as exc:
+            structlog.get_logger().error("the settings are not reloaded", error=str(exc))
+            return None
+        _configure_logs(settings)  # a new key is masked from its first moment on
+        return settings
+
+    return reload
 
 
 def _print_acl(settings: BridgeSettings) -> int:
     from agentexchange_bridge.acl import acl_rules
-    from agentexchange_schemas import account_scope
 
-    rules = acl_rules(settings.redis_url.prefix, account_scope(settings.key.get_secret_value()))
+    rules = acl_rules(settings.redis_url.prefix, settings.accounts[0].scope)
     for user, rule in rules.items():
         print(f"user {user} {rule}")
     return 0
 
 
-async def _work(settings: BridgeSettings, stop: asyncio.Event) -> int:
+async def _work(settings: BridgeSettings, stop: asyncio.Event, reload: Callable[[], BridgeSettings | None]) -> int:
     import structlog
 
     from agentexchange.errors import AgentExchangeError
@@ -117,7 +145,7 @@ async def _work(settings: BridgeSettings, stop: asyncio.Event) -> int:
     from agentexchange_schemas import LayoutError
 
     try:
-        await serve(settings, stop)
+        await serve(settings, stop, reload=reload)
     except (AgentExchangeError, LayoutError) as exc:
         raise CommandError(f"bridge: {exc}") from None
     except OSError as exc:

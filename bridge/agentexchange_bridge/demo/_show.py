@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_SECONDS", "DemoOptions", "run_demo"]
 
 MAX_SECONDS: Final = 3600
+_SESSIONS: Final = 2  # one for the market, one for the account
 _REST_S: Final = 15.0  # consumers have this long to take what is under way
 _REST_REPORTS: Final = 3  # reports of a consumer in which nothing more has come
 _POLL_S: Final = 0.05
@@ -98,8 +99,8 @@ def _check_alive(stage: Stage) -> None:
 
 async def _upstream_sessions(stage: Stage) -> int:
     page = await http_get(stage.http, "/metrics")
-    found = re.search(r"^agentexchange_bridge_upstream_sessions_total (\S+)", page, re.MULTILINE)
-    return int(float(found[1])) if found else 0
+    found = re.findall(r"^agentexchange_bridge_upstream_sessions_total\{.*\} (\S+)", page, re.MULTILINE)
+    return sum(int(float(count)) for count in found)
 
 
 class _Rates:
@@ -146,7 +147,7 @@ async def _judge(stage: Stage, sessions: int) -> list[Check]:
         if not file.exists():
             raise process.failure("left no record")
         records[role] = Record.from_json(json.loads(file.read_text(encoding="utf-8")))
-    one = Check("upstream", passed=sessions == 1, found=f"{sessions} session for {len(records)} processes")
+    one = Check("upstream", passed=sessions == _SESSIONS, found=f"{sessions} sessions for {len(records)} processes")
     return [one, *compare(records, await _read_logs(stage.redis))]
 
 

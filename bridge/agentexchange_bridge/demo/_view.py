@@ -117,9 +117,7 @@ class TerminalView:
 
 
 def _processes(figures: Figures) -> Table:
-    title = (
-        f"exchange -> one session -> bridge -> Redis -> {len(figures.reports)} processes   {figures.elapsed_s:.0f} s"
-    )
+    title = f"exchange -> bridge -> Redis -> {len(figures.reports)} processes   {figures.elapsed_s:.0f} s"
     table = Table("process", "pid", "events", "per second", "from exchange", "from bridge", title=title,
                   title_justify="left")  # fmt: skip
     for role, report in figures.reports.items():

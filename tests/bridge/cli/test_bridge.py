@@ -48,7 +48,7 @@ async def test_it_carries_events_tells_its_health_and_ends_with_0_on_sigterm(
         await sandbox_exchange.control.wait_for_frames("order", 1)
         metrics = await http_get(address, "/metrics")
         assert await bridge.end() == 0
-    assert 'agentexchange_bridge_upstream_state{state="live"} 1.0' in metrics
+    assert 'agentexchange_bridge_upstream_state{state="live",upstream="market"} 1.0' in metrics
     assert 'agentexchange_bridge_lease_held{scope="m0"} 1.0' in metrics
     assert 'agentexchange_bridge_received_total{kind="ticker"}' in metrics
     assert "process_cpu_seconds_total" in metrics
@@ -138,7 +138,7 @@ async def test_bad_settings_are_exit_code_2(tmp_path: Path) -> None:
 def test_a_refused_key_ends_it_with_1_when_it_is_told_to(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async def refused(*_: object) -> None:
+    async def refused(*_: object, **__: object) -> None:
         raise AuthenticationError("the platform refuses the API key", status_code=403)
 
     monkeypatch.setattr(service, "serve", refused)
