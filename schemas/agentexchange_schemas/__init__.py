@@ -6,6 +6,7 @@ from .envelope import Envelope
 from .errors import EnvelopeError, FrameError, LayoutError, SchemaError, TopicError
 from .events import EVENT_MODELS, Candle, Event, OrderUpdate, Portfolio, Ticker
 from .layout import Layout, account_scope
+from .states import ScopeStates, TopicState
 from .status import Cause, FeedState, FeedStatus
 from .topics import ALL, INTERVALS, Kind, Topic, normalize_symbol
 
@@ -27,9 +28,11 @@ __all__ = [
     "OrderUpdate",
     "Portfolio",
     "SchemaError",
+    "ScopeStates",
     "Ticker",
     "Topic",
     "TopicError",
+    "TopicState",
     "account_scope",
     "normalize_symbol",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
@@ -52,6 +52,19 @@ class Cause(StrEnum):
     JUNK = "junk"
 
 
+_LOSSES: Final = frozenset(
+    {
+        Cause.CONFLATED,
+        Cause.DROPPED,
+        Cause.TRIMMED,
+        Cause.BEYOND_LIMIT,
+        Cause.LOG_REPLACED,
+        Cause.LOG_ROLLED_BACK,
+        Cause.JUNK,
+    }
+)
+
+
 class FeedStatus(BaseModel):
     """A statement about the feed. As an envelope in a log it is called a notice.
 
@@ -80,6 +93,11 @@ class FeedStatus(BaseModel):
     last_missing: int | None = None
     count: int | None = None
     message: str | None = None
+
+    @property
+    def tells_state(self) -> bool:
+        """Whether it says how its subject is now, rather than which events were lost or what the log went through."""
+        return self.count is None and self.cause not in _LOSSES
 
     def to_fields(self) -> dict[str, Any]:
         """The notice's fields: every attribute, times as ISO 8601 UTC strings."""
