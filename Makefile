@@ -29,7 +29,7 @@ $(VENV)/.dev: $(VENV)/.runtime
 	$(PIP) install --group dev
 	@touch $@
 
-demo: $(VENV)/.runtime  ## One upstream session feeding three processes through Redis, for 30 seconds
+demo: $(VENV)/.runtime  ## One upstream feed for three processes through Redis, for 30 seconds
 	$(BIN)/agentexchange demo $(ARGS)
 
 test: $(VENV)/.dev  ## The whole test suite

@@ -119,6 +119,11 @@ class Worker:
         if self._auth_failed is not None:
             raise AuthenticationError(self._auth_failed.message or "the platform refuses the API key")
 
+    def want(self, topics: Iterable[Topic]) -> None:
+        """Carry these market topics beside the configured ones from now on, and no others."""
+        if self._market is not None:
+            self._market.intake.want((*self.config.topics, *topics))
+
     def set_accounts(self, accounts: Sequence[Account]) -> None:
         """Serve these accounts from now on. Those that stay notice nothing; the others begin, or are drained and end.
 

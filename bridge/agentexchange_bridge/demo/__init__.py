@@ -1,4 +1,4 @@
-"""The demonstration: one upstream session feeding three processes through Redis, checked event by event.
+"""The demonstration: one upstream feed for three processes through Redis, checked event by event.
 
 ``_processes`` owns what is started, ``consumer`` is one of the three, ``_stage`` starts everything in order, ``_show``
 runs and watches it, ``_view`` draws it, ``_compare`` judges what each process received.

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import socket
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from agentexchange_bridge.demo._processes import Process
     from tests._servers import RedisServer
 
-pytestmark = pytest.mark.sandbox_exchange(rate=200, api_keys=(KEY,), order_rate=5)
+OTHER_KEY = "ak_live_cli_other_account"
+pytestmark = pytest.mark.sandbox_exchange(rate=200, api_keys=(KEY, OTHER_KEY), order_rate=5)
 
 
 async def pages(bridge: Process) -> HttpAddress:
@@ -59,6 +61,32 @@ async def test_it_carries_events_tells_its_health_and_ends_with_0_on_sigterm(
         assert "ak_live_cli_test" not in text
     redis = redis_server.url
     assert "no live bridge worker serves it" in (await run("doctor", "--redis-url", redis)).out
+
+
+async def test_sighup_reads_the_accounts_again_and_a_wrong_file_changes_nothing(
+    sandbox_exchange: SandboxExchange, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    (tmp_path / "key").write_text(OTHER_KEY)
+    config = tmp_path / "bridge.toml"
+    config.write_text("drain_s = 5.0\n")
+    lines: list[str] = []
+    async with start("bridge", "--upstream-url", sandbox_exchange.url, "--redis-url", redis_server.url,
+                     "--http", "127.0.0.1:0", "--config", str(config)) as bridge:  # fmt: skip
+        address = await pages(bridge)
+        bridge._on_line = lines.append
+        await until_ready(address, "active")
+        config.write_text('[[account]]\nname = "a b"\n')
+        bridge._send(signal.SIGHUP)
+        await bridge.wait_line("the settings are not reloaded")
+        config.write_text(f'drain_s = 6.0\n[[account]]\nname = "other"\nkey_file = "{tmp_path}/key"\n')
+        bridge._send(signal.SIGHUP)
+        await bridge.wait_line(r"take effect at the next start.*|.*drain_s")
+        await sandbox_exchange.control.wait_for_connections_total(3)
+        metrics = await http_get(address, "/metrics")
+        assert await bridge.end() == 0
+    assert 'upstream="account:other"' in metrics
+    assert 'agentexchange_bridge_upstream_sessions_total{upstream="account:default"} 1.0' in metrics
+    assert OTHER_KEY not in metrics + "".join(lines)
 
 
 async def test_a_second_worker_stands_by_ready_and_takes_over(
