@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from agentexchange._backoff import backoff
 from agentexchange.errors import ConnectionError  # noqa: A004 - the documented name
+from agentexchange.freshness import LOOK_S
+from agentexchange_schemas import ALL
 
 from .outbox import wall_us
 from .pipeline import Pipeline
@@ -94,6 +96,7 @@ class Intake:
         self._layout = layout
         self._account = account
         self._topics = dict.fromkeys(topics)
+        self._symbols = _symbols_of(self._topics)
         self._make_feed = make_feed
         self._pulse = pulse
         self._log = log.bind(upstream=upstream.name)
@@ -107,6 +110,7 @@ class Intake:
             log=self._log,
             is_served=self.is_served,
             on_status=self._said,
+            is_watched=self._is_watched,
         )
         self._feed: Feed | None = None
         self._sessions_before = self._reconnects_before = 0
@@ -127,6 +131,8 @@ class Intake:
     def want(self, topics: Iterable[Topic]) -> None:
         """Want these topics from now on, and no others."""
         before, self._topics = self._topics, dict.fromkeys(topics)
+        self._symbols = _symbols_of(self._topics)
+        self.pipeline.wants_others()
         if self._feed is not None:
             for topic in before.keys() - self._topics.keys():
                 self._feed.unsubscribe(topic)
@@ -135,6 +141,9 @@ class Intake:
     def topics_of(self, scope: str) -> list[Topic]:
         """The wanted topics that ``scope`` carries."""
         return [topic for topic in self._topics if scope in self._layout.scopes_of(topic, self._account)]
+
+    def _is_watched(self, symbol: str) -> bool:
+        return symbol in self._symbols or ALL in self._symbols
 
     # The feed's life
 
@@ -148,6 +157,12 @@ class Intake:
             delays = await self._one_feed(delays)
             await self._pause(self._restart_in_s)
             self._restart_in_s = 0.0
+
+    async def look_on(self) -> None:
+        """Watch whether ticks come, until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            self.pipeline.look()
 
     def restart(self, after_s: float) -> None:
         """Replace the feed, by one that ``make_feed`` builds in so many seconds."""
@@ -262,3 +277,8 @@ class Intake:
         self.note_sessions()
         self._held.discard(scope)
         self._lost_on[scope] = self.stats.sessions
+
+
+def _symbols_of(topics: Iterable[Topic]) -> frozenset[str]:
+    """Whose ticks are wanted, for themselves or for candles."""
+    return frozenset(topic.symbol for topic in topics if topic.symbol is not None)

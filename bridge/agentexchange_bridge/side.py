@@ -20,6 +20,7 @@ class Side:
         self.intake = intake
         self._log = log
         self._feeding: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
         self._writing: list[asyncio.Task[None]] = []
 
     def start(self, group: asyncio.TaskGroup) -> None:
@@ -27,12 +28,15 @@ class Side:
         writers = self.intake.writers.items()
         self._writing = [group.create_task(writer.run(), name=scope) for scope, writer in writers]
         self._feeding = group.create_task(self.intake.run(), name=self.intake.stats.name)
+        self._looking = group.create_task(self.intake.look_on(), name=f"look:{self.intake.stats.name}")
 
     async def end(self, drain_s: float) -> None:
         """Let upstream go, then write what is held and give the leases back, for so long and no longer."""
         self.intake.stop()
         if self._feeding is not None:
             await asyncio.wait((self._feeding,))
+        if self._looking is not None:
+            self._looking.cancel()
         for writer in self.intake.writers.values():
             writer.stop(self.intake.let_go_us)
         if not self._writing:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ._answer import Freshness
-from ._clock import LeastDelay, ServerClock
+from ._clock import LeastDelay, ServerClock, time_us
 from ._feed import FeedWatch
 from ._ticks import LOOK_S, Change, TickWatch
 
-__all__ = ["LOOK_S", "Change", "FeedWatch", "Freshness", "LeastDelay", "ServerClock", "TickWatch"]
+__all__ = ["LOOK_S", "Change", "FeedWatch", "Freshness", "LeastDelay", "ServerClock", "TickWatch", "time_us"]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-__all__ = ["LeastDelay", "ServerClock"]
+__all__ = ["LeastDelay", "ServerClock", "time_us"]
 
 _SAMPLES: Final = 32
 _WINDOW_S: Final = 300.0
@@ -14,6 +14,15 @@ _WINDOW_S: Final = 300.0
 class _RoundTrip(NamedTuple):
     took_us: int
     ahead_us: int
+
+
+def time_us(reply: Any) -> int | None:
+    """Redis's answer to TIME in microseconds since the Unix epoch; None where it is none, as where that is refused."""
+    try:
+        seconds, microseconds = reply
+        return int(seconds) * 1_000_000 + int(microseconds)
+    except (TypeError, ValueError):
+        return None
 
 
 class ServerClock:
@@ -27,15 +36,11 @@ class ServerClock:
         """Microseconds, below 0 where it is behind; None before the first answer. Good to half a round trip."""
         return min(tuple(self._trips)).ahead_us if self._trips else None
 
-    def answered(self, asked_us: int, server_us: int, heard_us: int) -> None:
+    def answered(self, asked_us: int, server_us: int | None, heard_us: int) -> None:
         """The server's time was asked for at ``asked_us``, and known at ``heard_us``, by this machine's clock."""
         took_us = heard_us - asked_us
-        if took_us >= 0:  # else this clock was set meanwhile
+        if server_us is not None and took_us >= 0:  # else this clock was set meanwhile
             self._trips.append(_RoundTrip(took_us, server_us - (asked_us + heard_us) // 2))
-
-    def forget(self) -> None:
-        """Begin anew: another server may answer from now on."""
-        self._trips.clear()
 
 
 class LeastDelay:

@@ -42,13 +42,11 @@ class FeedWatch:
         if status.topic is not None:
             (self._excused.discard if status.state is FeedState.LIVE else self._excused.add)(status.topic)
             return True
-        is_known = status.state is FeedState.STALE and self._is_live and self.ticks.is_stale
-        if status.state is not FeedState.LIVE:
-            self._is_live = False
-        elif not self._is_live:
-            self._is_live = True
+        was_live, self._is_live = self._is_live, status.state is FeedState.LIVE
+        if self._is_live and not was_live:
             self.ticks.restart(clock)
-        return not is_known
+        # that it is live while its ticks show that it is not, or that it is what they have shown
+        return not (was_live and self.ticks.is_stale and status.state in (FeedState.LIVE, FeedState.STALE))
 
     def look(self, arrivals: Mapping[str, object], *, clock: float, now: datetime) -> list[FeedStatus]:
         """Look at the newest arrivals, see `TickWatch.look`: the statuses to be told.
@@ -63,10 +61,15 @@ class FeedWatch:
         changes = self.ticks.look(clock, arrivals, self._excused)
         return [self._status(change, now, clock) for change in changes]
 
-    def ended(self) -> None:
-        """The feed is gone; another one may follow."""
+    def paused(self) -> None:
+        """Until the feed says (again) that it is live nothing is judged."""
         self._is_live = False
+
+    def ended(self) -> None:
+        """The feed is gone, and what was told of its topics is nobody's word any more; another one may follow."""
+        self.paused()
         self._excused.clear()
+        self.ticks.retract()
 
     def _status(self, change: Change, now: datetime, clock: float) -> FeedStatus:
         silent_s = clock - change.since

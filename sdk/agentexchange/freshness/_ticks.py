@@ -91,6 +91,11 @@ class TickWatch:
         for rhythm in (self._feed, *self._pairs.values()):
             rhythm.restart(now)
 
+    def retract(self) -> None:
+        """What was told of single pairs no longer counts: their silences end untold."""
+        for pair in self._pairs.values():
+            pair.stale_since = None
+
     def look(self, now: float, arrivals: Mapping[str, object], excused: Container[str] = frozenset()) -> list[Change]:
         """Look, and tell what has changed.
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentexchange.freshness import LeastDelay, ServerClock
+from agentexchange.freshness import LeastDelay, ServerClock, time_us
+from agentexchange.redis import ReplyError
 
 T0 = 1_700_000_000_000_000
 
@@ -21,13 +22,17 @@ def test_the_difference_is_right_to_half_of_the_shortest_round_trip(ahead: int, 
     assert abs(clock.ahead_us - ahead) <= shortest / 2 + 1
 
 
-def test_nothing_is_known_before_the_first_answer_and_after_forgetting() -> None:
+def test_nothing_is_known_before_the_first_answer_that_is_one() -> None:
     clock = ServerClock()
+    clock.answered(T0, time_us(ReplyError("NOPERM")), T0 + 2)
     assert clock.ahead_us is None
     clock.answered(T0, T0 + 5, T0 + 2)
     assert clock.ahead_us == 4
-    clock.forget()
-    assert clock.ahead_us is None
+
+
+def test_the_time_that_redis_tells_is_read() -> None:
+    assert time_us([b"1700000000", b"25"]) == 1_700_000_000_000_025
+    assert [time_us(reply) for reply in (None, b"PONG", [b"1"], [b"x", b"1"])] == [None] * 4
 
 
 def test_a_clock_that_was_set_back_meanwhile_measures_nothing() -> None:
