@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from ._transport import Outlook
 from .upstream import UpstreamFeed
 
 if TYPE_CHECKING:
@@ -45,6 +46,11 @@ class DirectTransport:
         """What the platform's connection has brought."""
         stats = self._feed.stats
         return {name: getattr(stats, name) for name in _COUNTERS} | {"junk": sum(tuple(stats.junk.values()))}
+
+    def outlook(self, topic: Topic) -> Outlook:
+        """Nothing but what its events say."""
+        del topic
+        return Outlook()
 
 
 class _Sink:

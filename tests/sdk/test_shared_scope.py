@@ -110,7 +110,7 @@ def test_a_blind_bridge_is_told_after_a_blind_client() -> None:
 def test_which_notices_set_the_state(notice: dict[str, Any], state: FeedState) -> None:
     watch = ScopeWatch("m0")
     watch.looked_at(FeedStatus(scope="m0", state=FeedState.STALE, since=NOW), now=NOW, clock=0.0)
-    watch.notice(FeedStatus(scope="m0", since=NOW, **notice))
+    assert watch.notice(FeedStatus(scope="m0", since=NOW, **notice), lambda _topic: True)
     assert watch.state is state
 
 

@@ -34,6 +34,7 @@ class Inbox:
     Attributes:
         teller: counts, and tells the status handlers.
         on_control: gets every reply of the pub/sub connection that is no message.
+        is_concerned: whether what is told of a topic is to be handed on.
         on_behind: called with each flow that has missed something: it is to be read from the log.
         unsettled: scopes under an epoch whose log has not been looked at; their events are held until `settle`.
         log_fed: market scopes whose ticks and notices are read from the log, not from channels: by scope, the flows
@@ -53,6 +54,7 @@ class Inbox:
         self.unsettled: dict[str, int] = {}
         self.teller = Teller(dispatcher.status, options.now)
         self.counts = self.teller.counts
+        self.is_concerned: Callable[[str], bool] = _anything
         self.on_control: Callable[[Any], None] = _ignore
         self.on_behind: Callable[[Flow], None] = _ignore
         dispatcher.log_backed = True
@@ -385,8 +387,8 @@ class Inbox:
             self.teller.junk(exc, flow.topic)
             return
         self.counts["notices"] += 1
-        self.teller.watch(flow.scope).notice(status)
-        self.teller.tell(status)
+        if self.teller.watch(flow.scope).notice(status, self.is_concerned):
+            self.teller.tell(status)
 
 
 def _raws_of(entries: list[Any]) -> list[Any]:
@@ -406,3 +408,8 @@ def _raw_of(entry: Any) -> Any:
 
 def _ignore(what: Any) -> None:
     del what
+
+
+def _anything(topic: str) -> bool:
+    del topic
+    return True
