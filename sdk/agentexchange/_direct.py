@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final
 
+from ._direct_freshness import DirectFreshness
+from ._tasks import end
 from ._transport import Outlook
 from .upstream import UpstreamFeed
 
@@ -36,11 +39,31 @@ class DirectTransport:
         auth: AuthJudge,
         options: FeedOptions,
     ) -> None:
-        self._feed = UpstreamFeed(url, api_key, sink=_Sink(dispatcher), topics=topics, auth=auth, options=options)
-        self.run = self._feed.run
-        self.subscribe = self._feed.subscribe
-        self.unsubscribe = self._feed.unsubscribe
+        self._wanted = dict.fromkeys(topics)
+        self._freshness = DirectFreshness(dispatcher, options, self._wanted)
+        sink = _Sink(dispatcher, self._freshness)
+        self._feed = UpstreamFeed(url, api_key, sink=sink, topics=self._wanted, auth=auth, options=options)
         self.stop = self._feed.stop
+
+    async def run(self) -> None:
+        """Deliver until `stop`."""
+        tasks = [asyncio.create_task(work) for work in (self._feed.run(), self._freshness.run())]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await end(tasks)
+        for task in done:
+            task.result()
+
+    def subscribe(self, topic: Topic) -> None:
+        """Want ``topic``; asks again for a refused one."""
+        self._wanted[topic] = None
+        self._feed.subscribe(topic)
+
+    def unsubscribe(self, topic: Topic) -> None:
+        """Want it no more."""
+        self._wanted.pop(topic, None)
+        self._feed.unsubscribe(topic)
 
     def stats(self) -> dict[str, int | float]:
         """What the platform's connection has brought."""
@@ -50,15 +73,15 @@ class DirectTransport:
     def outlook(self, topic: Topic) -> Outlook:
         """Nothing but what its events say."""
         del topic
-        return Outlook()
+        return Outlook(upstream_delay_s=self._freshness.upstream_delay_s)
 
 
 class _Sink:
-    """Hands everything on. The dispatcher's own methods stand in for the hot ones: a call less for each event."""
+    """Hands everything on. The dispatcher's own method stands in for the hot one: a call less for each event."""
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
+    def __init__(self, dispatcher: Dispatcher, freshness: DirectFreshness) -> None:
         self.on_event = dispatcher.event
-        self.on_status = dispatcher.status
+        self.on_status = freshness.on_status
 
     def on_junk(self, error: FrameError) -> None:
         """Nothing to add: the feed has counted and logged it."""
