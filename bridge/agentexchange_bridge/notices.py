@@ -65,6 +65,11 @@ class Narrator:
         self._blind: tuple[datetime, Cause] | None = None
         self.states = ScopeStates(TopicState(self.state, self._since))
 
+    @property
+    def blind_since(self) -> datetime | None:
+        """When the blind span that lasts began; None while there is none."""
+        return None if self._blind is None else self._blind[0]
+
     def fields(self) -> dict[str, str]:
         """The state as fields of the status hash."""
         told = self._told(since=self._since).to_fields()

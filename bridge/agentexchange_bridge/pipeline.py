@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from agentexchange_schemas import Layout
 
+    from .reconcile import Reconciler
     from .stats import UpstreamStats, WorkerStats
     from .writer import ScopeWriter
 
@@ -45,6 +46,8 @@ class Pipeline:
         is_served: whether what upstream has of a scope comes to this worker from now on. Until it does, the scope is
             not told that the feed is live.
         on_status: told of every change of the feed's state, after the writers.
+        reconciler: what private events of the account pass through, and what is told of its blind spans; None: they go
+            straight to the writer.
         is_watched: whether ticks of a symbol are wanted, so that their silence means something.
         clock: seconds, monotonic. wall: µs since the Unix epoch.
     """
@@ -60,6 +63,7 @@ class Pipeline:
         log: FilteringBoundLogger,
         is_served: Callable[[str], bool] = lambda _scope: True,
         on_status: Callable[[FeedStatus], None] = lambda _status: None,
+        reconciler: Reconciler | None = None,
         is_watched: Callable[[str], bool] = lambda _symbol: True,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], int] = wall_us,
@@ -72,6 +76,7 @@ class Pipeline:
         self._log = log
         self._is_served = is_served
         self._on_status = on_status
+        self._reconciler = reconciler
         self._wall = wall
         self._freshness = ScopeFreshness(writers, is_watched=is_watched, clock=clock, wall=wall)
         self._unserved: set[str] = set()
@@ -177,8 +182,8 @@ class Pipeline:
             lost = FeedStatus(
                 state=FeedState.BLIND, since=from_us(heard_us), cause=Cause.UPSTREAM_LOST, message=message
             )
-            for writer in self._writers.values():
-                writer.status(lost)
+            for scope in self._writers:
+                self._say(scope, lost)
 
     def _of_feed(self, status: FeedStatus) -> None:
         self._last = status
@@ -199,7 +204,12 @@ class Pipeline:
         if status.state is FeedState.LIVE and not self._is_served(scope):
             self._unserved.add(scope)
         elif self._freshness.said(scope, status):
-            self._writers[scope].status(status)
+            self._say(scope, status)
+
+    def _say(self, scope: str, status: FeedStatus) -> None:
+        notices = self._writers[scope].status(status)
+        if self._reconciler is not None:
+            self._reconciler.told(notices)
 
     def _from_now(self) -> FeedStatus:
         """What the feed last said, as it holds for a scope from this moment on."""
@@ -249,16 +259,16 @@ class Pipeline:
         scope = self._account or self._layout.market_scope(symbol)
         writer = self._writers.get(scope) if scope not in self._unanswered else None
         arrivals = self._freshness.arrivals(scope, symbol) if kind is Kind.TICKER else None
-        return writer, kind, _take_of(writer, kind), arrivals
+        return writer, kind, _take_of(writer, kind, self._reconciler), arrivals
 
 
-def _take_of(writer: ScopeWriter | None, kind: Kind) -> Take:
+def _take_of(writer: ScopeWriter | None, kind: Kind, reconciler: Reconciler | None) -> Take:
     if writer is None:
         return lambda _topic, _fields: None
     takes: dict[Kind, Take] = {
         Kind.TICKER: writer.tick,
         Kind.CANDLES: writer.candle,
-        Kind.ORDERS: writer.order,
-        Kind.PORTFOLIO: writer.portfolio,
+        Kind.ORDERS: (reconciler or writer).order,
+        Kind.PORTFOLIO: (reconciler or writer).portfolio,
     }
     return takes[kind]

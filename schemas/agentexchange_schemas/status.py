@@ -49,10 +49,12 @@ class Cause(StrEnum):
     TRIMMED = "trimmed"
     BEYOND_LIMIT = "beyond_limit"
     SHUTDOWN = "shutdown"
+    ORDERS_UNKNOWN = "orders_unknown"
+    RECONCILED = "reconciled"
     JUNK = "junk"
 
 
-_LOSSES: Final = frozenset(
+_OF_THE_PAST: Final = frozenset(
     {
         Cause.CONFLATED,
         Cause.DROPPED,
@@ -60,6 +62,8 @@ _LOSSES: Final = frozenset(
         Cause.BEYOND_LIMIT,
         Cause.LOG_REPLACED,
         Cause.LOG_ROLLED_BACK,
+        Cause.ORDERS_UNKNOWN,
+        Cause.RECONCILED,
         Cause.JUNK,
     }
 )
@@ -96,8 +100,8 @@ class FeedStatus(BaseModel):
 
     @property
     def tells_state(self) -> bool:
-        """Whether it says how its subject is now, rather than which events were lost or what the log went through."""
-        return self.count is None and self.cause not in _LOSSES
+        """Whether it says how its subject is now, rather than what was lost or became known of a span."""
+        return self.count is None and self.cause not in _OF_THE_PAST
 
     def to_fields(self) -> dict[str, Any]:
         """The notice's fields: every attribute, times as ISO 8601 UTC strings."""

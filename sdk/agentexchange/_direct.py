@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from ._direct_freshness import DirectFreshness
 from ._tasks import end
 from ._transport import Outlook
+from .truth import TruthFilter
 from .upstream import UpstreamFeed
 
 if TYPE_CHECKING:
@@ -77,11 +78,12 @@ class DirectTransport:
 
 
 class _Sink:
-    """Hands everything on. The dispatcher's own method stands in for the hot one: a call less for each event."""
+    """Hands everything on, private events by way of what is known of the account."""
 
     def __init__(self, dispatcher: Dispatcher, freshness: DirectFreshness) -> None:
-        self.on_event = dispatcher.event
-        self.on_status = freshness.on_status
+        truth = TruthFilter(dispatcher.event, freshness.on_status)
+        self.on_event = truth.on_event
+        self.on_status = truth.on_status
 
     def on_junk(self, error: FrameError) -> None:
         """Nothing to add: the feed has counted and logged it."""

@@ -36,6 +36,7 @@ class EventMeta:
         source: ``live``; on a shared feed also ``latest`` for the value a new handler is given first, ``recovered`` for
             what was missed and read from the log, ``redelivered`` (in a group, or with ``resume``) for what a handler
             may have seen before.
+        reconciled: whether it tells what happened while nothing was seen of the account, and so comes late.
     """
 
     topic: str
@@ -48,6 +49,7 @@ class EventMeta:
     delivered_time: datetime
     log_id: str | None
     source: str
+    reconciled: bool = False
 
 
 class Origin(NamedTuple):
@@ -78,4 +80,5 @@ def event_meta(topic: str, fields: dict[str, Any], origin: Origin) -> EventMeta:
         delivered_time=_EPOCH + timedelta(0, 0, time.time_ns() // 1000),
         log_id=log_id(received_us) if logged else None,
         source=origin.source,
+        reconciled=fields.get("reconciled") is True,
     )
