@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 from agentexchange._backoff import backoff
 from agentexchange.candles import CandleSource, upstream_topics
 from agentexchange.errors import ConnectionError  # noqa: A004 - the documented name
-from agentexchange_schemas import Kind
+from agentexchange.freshness import LOOK_S
+from agentexchange_schemas import ALL, Kind
 
 from .outbox import wall_us
 from .pipeline import Pipeline
@@ -110,6 +111,7 @@ class Intake:
         self._topics = dict.fromkeys(topics)
         self._upstream = upstream_topics(self._topics, candle_source)
         self._needs: dict[str, list[Topic]] = {}
+        self._symbols = _symbols_of(self._topics)
         self._make_feed = make_feed
         self._pulse = pulse
         self._log = log.bind(upstream=upstream.name)
@@ -124,6 +126,7 @@ class Intake:
             candles=self.candles,
             is_served=self.is_served,
             on_status=self._said,
+            is_watched=self._is_watched,
             reconciler=reconciler,
             wall=wall,
         )
@@ -146,6 +149,8 @@ class Intake:
     def want(self, topics: Iterable[Topic]) -> None:
         """Want these topics from now on, and no others."""
         self._topics = dict.fromkeys(topics)
+        self._symbols = _symbols_of(self._topics)
+        self.pipeline.wants_others()
         before, self._upstream = self._upstream, upstream_topics(self._topics, self._candle_source)
         self._needs.clear()
         self.want_candles()
@@ -188,6 +193,9 @@ class Intake:
     def _is_of(self, topic: Topic, scope: str) -> bool:
         return scope in self._layout.scopes_of(topic, self._account)
 
+    def _is_watched(self, symbol: str) -> bool:
+        return symbol in self._symbols or ALL in self._symbols
+
     # The feed's life
 
     async def run(self) -> None:
@@ -200,6 +208,12 @@ class Intake:
             delays = await self._one_feed(delays)
             await self._pause(self._restart_in_s)
             self._restart_in_s = 0.0
+
+    async def look_on(self) -> None:
+        """Watch whether ticks come, until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            self.pipeline.look()
 
     def restart(self, after_s: float) -> None:
         """Replace the feed, by one that ``make_feed`` builds in so many seconds."""
@@ -328,3 +342,8 @@ class Intake:
         self.note_sessions()
         self._held.discard(scope)
         self._lost_on[scope] = self.stats.sessions
+
+
+def _symbols_of(topics: Iterable[Topic]) -> frozenset[str]:
+    """Whose ticks are wanted, for themselves or for candles."""
+    return frozenset(topic.symbol for topic in topics if topic.symbol is not None)

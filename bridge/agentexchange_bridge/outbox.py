@@ -201,7 +201,7 @@ class Outbox:
             return None
         is_told = any(item[1] == NOTICE for item in items)
         status = self.narrator.fields() if is_told else {}
-        batch = self._encoder.encode(items, epoch=self._epoch, seqs=self._seqs, status=status)
+        batch = self._encoder.encode(items, epoch=self._epoch, seqs=self._seqs, status=status, now_us=self._wall())
         self._flight.append(batch)
         return batch
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from agentexchange_schemas import Cause, EnvelopeError, FeedState, FeedStatus, FrameError, Kind, Topic
 
+from .freshness import ScopeFreshness
 from .notices import from_us
 from .outbox import wall_us
 
@@ -27,10 +29,11 @@ MAX_ROUTES: Final = 8192
 """Topics whose way is remembered; there are some hundreds."""
 
 MAX_JUNK_KINDS: Final = 256
+_RETRACTED: Final = "the upstream session that knew better is gone"
 _PRIVATE: Final = frozenset({Kind.ORDERS, Kind.PORTFOLIO})
 
 Take: TypeAlias = "Callable[[str, dict[str, Any]], None]"
-Route: TypeAlias = "tuple[ScopeWriter | None, Kind, Take]"
+Route: TypeAlias = "tuple[ScopeWriter | None, Kind, Take, dict[str, Any] | None]"
 
 
 class Pipeline:
@@ -47,7 +50,8 @@ class Pipeline:
         on_status: told of every change of the feed's state, after the writers.
         reconciler: what private events of the account pass through, and what is told of its blind spans; None: they go
             straight to the writer.
-        wall: µs since the Unix epoch.
+        is_watched: whether ticks of a symbol are wanted, so that their silence means something.
+        clock: seconds, monotonic. wall: µs since the Unix epoch.
     """
 
     def __init__(
@@ -63,6 +67,8 @@ class Pipeline:
         is_served: Callable[[str], bool] = lambda _scope: True,
         on_status: Callable[[FeedStatus], None] = lambda _status: None,
         reconciler: Reconciler | None = None,
+        is_watched: Callable[[str], bool] = lambda _symbol: True,
+        clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], int] = wall_us,
     ) -> None:
         self._writers = writers
@@ -76,6 +82,7 @@ class Pipeline:
         self._on_status = on_status
         self._reconciler = reconciler
         self._wall = wall
+        self._freshness = ScopeFreshness(writers, is_watched=is_watched, clock=clock, wall=wall)
         self._unserved: set[str] = set()
         self._unanswered: set[str] = set()
         self._routes: dict[str, Route | None] = {}
@@ -92,11 +99,13 @@ class Pipeline:
             route = self._route(topic)
         if route is None:
             return
-        writer, kind, take = route
+        writer, kind, take, arrivals = route
         self._stats.received[kind] += 1
         if writer is None or not writer.outbox.is_open:
             self._stats.unowned[kind] += 1
             return
+        if arrivals is not None:
+            arrivals[topic] = fields
         try:
             take(topic, fields)
         except EnvelopeError as exc:
@@ -129,6 +138,7 @@ class Pipeline:
         """
         if self._last is None:
             return
+        self._freshness.paused(scope)
         self._unanswered.add(scope)
         self._admit()
         candles = self._candles.get(scope)
@@ -152,6 +162,18 @@ class Pipeline:
         """Whether events are taken for ``scope``, as far as upstream's answers go."""
         return scope not in self._unanswered
 
+    def look(self) -> None:
+        """To be called twice a second: tell of ticks that stay away, and that come again."""
+        for scope, status in self._freshness.look():
+            self._log.info("ticks", scope=scope, topic=status.topic, state=status.state, message=status.message)
+            self._note(status)
+            self._writers[scope].status(status)
+
+    def wants_others(self) -> None:
+        """Other symbols are watched from now on."""
+        self._freshness.unwatch()
+        self._routes.clear()
+
     def reroute(self) -> None:
         """Which symbols' candles are wanted has changed."""
         self._routes.clear()
@@ -167,10 +189,13 @@ class Pipeline:
         self._unserved.clear()
         self._unanswered.clear()
         self._routes.clear()
-        self._of_topics.clear()
         self._upstream.state = FeedState.CONNECTING
         for candles in self._candles.values():
             candles.blind(self._wall() if heard_us is None else heard_us)
+        self._freshness.ended()
+        if heard_us is not None:
+            self._retract()
+        self._of_topics.clear()
         if heard_us is not None and was_connected:
             message = "the upstream session was given up"
             lost = FeedStatus(
@@ -199,7 +224,7 @@ class Pipeline:
     def _tell(self, scope: str, status: FeedStatus) -> None:
         if status.state is FeedState.LIVE and not self._is_served(scope):
             self._unserved.add(scope)
-        else:
+        elif self._freshness.said(scope, status):
             self._say(scope, status)
 
     def _say(self, scope: str, status: FeedStatus) -> None:
@@ -217,13 +242,28 @@ class Pipeline:
         hear = [candles.status(status) for scope in self._scopes_of(topic) if (candles := self._candles.get(scope))]
         if not all(hear):
             return
-        if status.state is FeedState.LIVE:
-            self._of_topics.pop(topic, None)
-        else:
-            self._of_topics[topic] = status
+        self._note(status)
         for scope in self._scopes_of(topic):
-            if scope in self._writers:
+            if scope in self._writers and self._freshness.said(scope, status):
                 self._writers[scope].status(status)
+
+    def _note(self, status: FeedStatus) -> None:
+        """Remember what is said of a topic, for scopes that are acquired later."""
+        if status.topic is None or not status.tells_state:
+            return
+        if status.state is FeedState.LIVE:
+            self._of_topics.pop(status.topic, None)
+        else:
+            self._of_topics[status.topic] = status
+
+    def _retract(self) -> None:
+        """What was said of topics is nobody's word any more; how their scope is says enough."""
+        now = from_us(self._wall())
+        for topic, status in self._of_topics.items():
+            over = FeedStatus(topic=topic, state=FeedState.LIVE, since=status.since, until=now, message=_RETRACTED)
+            for scope in self._scopes_of(topic):
+                if scope in self._writers:
+                    self._writers[scope].status(over)
 
     def _scopes_of(self, topic: str) -> tuple[str, ...]:
         return self._layout.scopes_of(Topic.parse(topic), self._account)
@@ -239,14 +279,16 @@ class Pipeline:
         kind = Kind(kind_text)
         if (kind in _PRIVATE) is not (self._account is not None):
             return None
-        scope = self._account or self._layout.market_scope(rest.partition(":")[0])
+        symbol = rest.partition(":")[0]
+        scope = self._account or self._layout.market_scope(symbol)
         writer = self._writers.get(scope) if scope not in self._unanswered else None
         if writer is None:
-            return None, kind, lambda _topic, _fields: None
+            return None, kind, lambda _topic, _fields: None, None
+        arrivals = self._freshness.arrivals(scope, symbol) if kind is Kind.TICKER else None
         candles = self._candles.get(scope)
         if candles is not None and (kind is Kind.CANDLES or candles.takes(rest)):
-            return writer, kind, candles.candle if kind is Kind.CANDLES else candles.tick
-        return writer, kind, _take_of(writer, kind, self._reconciler)
+            return writer, kind, candles.candle if kind is Kind.CANDLES else candles.tick, arrivals
+        return writer, kind, _take_of(writer, kind, self._reconciler), arrivals
 
 
 def _take_of(writer: ScopeWriter, kind: Kind, reconciler: Reconciler | None) -> Take:

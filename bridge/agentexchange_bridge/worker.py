@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import structlog
 
 from agentexchange.errors import AuthenticationError
+from agentexchange.freshness import ServerClock, time_us
 from agentexchange.redis import RedisLinkError, RespStream, StreamOptions, pack
 from agentexchange.upstream import AuthPolicy, FeedOptions, PoolOptions, UpstreamFeed, UpstreamPool
 from agentexchange_schemas import FeedState, FeedStatus, Layout, Topic
@@ -257,14 +258,19 @@ class Worker:
             await self._pause(self.config.beat_s)
 
     async def _stay_registered(self, stream: RespStream) -> None:
-        key = self.layout.workers
+        key, clock = self.layout.workers, ServerClock()
         try:
             while not self._left.is_set():
-                now = wall_us() // 1_000_000
-                await stream.send(
-                    pack("ZADD", key, now + _REGISTERED_S, self.worker_id) + pack("ZREMRANGEBYSCORE", key, "-inf", now),
-                    replies=2,
+                asked_us = wall_us()
+                now = asked_us // 1_000_000
+                *_, told = await stream.send(
+                    pack("ZADD", key, now + _REGISTERED_S, self.worker_id)
+                    + pack("ZREMRANGEBYSCORE", key, "-inf", now)
+                    + pack("TIME"),
+                    replies=3,
                 )
+                clock.answered(asked_us, time_us(told), wall_us())
+                self.stats.clock_ahead_us = clock.ahead_us
                 for side in self._sides():
                     side.intake.note_sessions()
                 await self._pause(self.config.beat_s)
@@ -392,6 +398,7 @@ class Worker:
                 topics=lambda: tuple(str(topic) for topic in intake.topics_of(scope)),
                 wall=self._wall,
                 heard=intake.heard_us,
+                clock_ahead=lambda: self.stats.clock_ahead_us,
             ),
             log=self._log,
             on_owner=intake.owner_changed,

@@ -34,6 +34,7 @@ class Inbox:
     Attributes:
         teller: counts, and tells the status handlers.
         on_control: gets every reply of the pub/sub connection that is no message.
+        is_concerned: whether what is told of a topic is to be handed on.
         on_behind: called with each flow that has missed something: it is to be read from the log.
         unsettled: scopes under an epoch whose log has not been looked at; their events are held until `settle`.
         log_fed: market scopes whose ticks and notices are read from the log, not from channels: by scope, the flows
@@ -53,6 +54,7 @@ class Inbox:
         self.unsettled: dict[str, int] = {}
         self.teller = Teller(dispatcher.status, options.now)
         self.counts = self.teller.counts
+        self.is_concerned: Callable[[str], bool] = _anything
         self.on_control: Callable[[Any], None] = _ignore
         self.on_behind: Callable[[Flow], None] = _ignore
         dispatcher.log_backed = True
@@ -181,7 +183,7 @@ class Inbox:
             except (TypeError, ValueError, KeyError):
                 self.on_control(reply)
                 continue
-            topic, epoch, seq, _, received_us, fields = envelope
+            topic, epoch, seq, _, received_us, fields, _ = envelope
             if seq == flow.next_seq and epoch == flow.epoch and topic == flow.topic:
                 flow.seq = seq
                 flow.next_seq = seq + 1
@@ -213,7 +215,7 @@ class Inbox:
             except TypeError:
                 self.teller.junk(EnvelopeError("log entry: not one field with an envelope", field="entry"), scope)
                 continue
-            topic, epoch, seq, _, received_us, fields = envelope
+            topic, epoch, seq, _, received_us, fields, _ = envelope
             flow = flows.get(topic) or self.flow(scope, topic)
             if seq == flow.next_seq and epoch == flow.epoch:
                 flow.seq = seq
@@ -385,8 +387,8 @@ class Inbox:
             self.teller.junk(exc, flow.topic)
             return
         self.counts["notices"] += 1
-        self.teller.watch(flow.scope).notice(status)
-        self.teller.tell(status)
+        if self.teller.watch(flow.scope).notice(status, self.is_concerned):
+            self.teller.tell(status)
 
 
 def _raws_of(entries: list[Any]) -> list[Any]:
@@ -406,3 +408,8 @@ def _raw_of(entry: Any) -> Any:
 
 def _ignore(what: Any) -> None:
     del what
+
+
+def _anything(topic: str) -> bool:
+    del topic
+    return True
