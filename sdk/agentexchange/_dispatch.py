@@ -157,9 +157,13 @@ class Dispatcher:
         envelope: Envelope | None = None,
         source: str = "live",
         scope: str | None = None,
+        at: float | None = None,
     ) -> None:
-        """Queue one event for its handlers; each gets a dict of its own. Hot path: never blocks."""
-        self.arrivals[topic] = (_clock(), fields, envelope)
+        """Queue one event for its handlers; each gets a dict of its own. Hot path: never blocks.
+
+        ``at`` is when it came, `time.monotonic`: one look at the clock may do for a batch. None: now.
+        """
+        self.arrivals[topic] = (at or _clock(), fields, envelope)
         runners = self._routes.get(topic)
         if runners is None:
             runners = self._route(topic)
