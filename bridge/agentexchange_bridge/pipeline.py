@@ -12,12 +12,13 @@ from .notices import from_us
 from .outbox import wall_us
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from structlog.typing import FilteringBoundLogger
 
     from agentexchange_schemas import Layout
 
+    from .candles import ScopeCandles
     from .reconcile import Reconciler
     from .stats import UpstreamStats, WorkerStats
     from .writer import ScopeWriter
@@ -28,7 +29,6 @@ MAX_ROUTES: Final = 8192
 """Topics whose way is remembered; there are some hundreds."""
 
 MAX_JUNK_KINDS: Final = 256
-_RETRACTED: Final = "the upstream session that knew better is gone"
 _PRIVATE: Final = frozenset({Kind.ORDERS, Kind.PORTFOLIO})
 
 Take: TypeAlias = "Callable[[str, dict[str, Any]], None]"
@@ -40,6 +40,7 @@ class Pipeline:
 
     Args:
         writers: by scope; scopes that are missing are not served.
+        candles: by market scope; without them upstream's candles go to the writers as they are.
         account: the account scope, whose private events are taken; None for a pipeline of the market. Private events
             come to every session of a key: those of the market's sessions are let go.
         upstream: numbers of the feed it is the sink of.
@@ -61,6 +62,7 @@ class Pipeline:
         stats: WorkerStats,
         upstream: UpstreamStats,
         log: FilteringBoundLogger,
+        candles: Mapping[str, ScopeCandles] | None = None,
         is_served: Callable[[str], bool] = lambda _scope: True,
         on_status: Callable[[FeedStatus], None] = lambda _status: None,
         reconciler: Reconciler | None = None,
@@ -69,6 +71,7 @@ class Pipeline:
         wall: Callable[[], int] = wall_us,
     ) -> None:
         self._writers = writers
+        self._candles = {} if candles is None else candles
         self._layout = layout
         self._account = account
         self._stats = stats
@@ -137,10 +140,15 @@ class Pipeline:
         self._freshness.paused(scope)
         self._unanswered.add(scope)
         self._admit()
+        candles = self._candles.get(scope)
+        if candles is not None:
+            candles.status(self._last)
         self._tell(scope, self._from_now())
         for topic, status in self._of_topics.items():
             if scope in self._scopes_of(topic):
                 self._writers[scope].status(status)
+                if candles is not None:
+                    candles.status(status)
 
     def answered(self) -> None:
         """Upstream may serve more than before: the scopes of which that is true are live from now on."""
@@ -156,9 +164,18 @@ class Pipeline:
             self._note(status)
             self._writers[scope].status(status)
 
-    def wants_others(self) -> None:
-        """Other symbols are watched from now on."""
+    def wants_others(self, unwanted: Iterable[str]) -> None:
+        """Other symbols are watched from now on, and these topics are not wanted any more."""
         self._freshness.unwatch()
+        self._retract([topic for topic in unwanted if topic in self._of_topics], "nobody wants it any more")
+        self._routes.clear()
+
+    def admits(self, scope: str) -> bool:
+        """Whether events are taken for ``scope``, as far as upstream's answers go."""
+        return scope not in self._unanswered
+
+    def reroute(self) -> None:
+        """Which symbols' candles are wanted has changed."""
         self._routes.clear()
 
     def feed_ended(self, *, heard_us: int | None = None) -> None:
@@ -175,8 +192,10 @@ class Pipeline:
         self._upstream.state = FeedState.CONNECTING
         self._freshness.ended()
         if heard_us is not None:
-            self._retract()
+            self._retract(list(self._of_topics), "the upstream session that said so is gone")
         self._of_topics.clear()
+        for candles in self._candles.values():
+            candles.blind(self._wall() if heard_us is None else heard_us)
         if heard_us is not None and was_connected:
             message = "the upstream session was given up"
             lost = FeedStatus(
@@ -191,6 +210,8 @@ class Pipeline:
         self._log.info("upstream", state=status.state, cause=status.cause, message=status.message)
         self._unserved.clear()
         self._admit()
+        for candles in self._candles.values():
+            candles.status(status)
         for scope in self._writers:
             self._tell(scope, status)
 
@@ -218,6 +239,12 @@ class Pipeline:
         return self._last.model_copy(update={"until": from_us(self._wall())}) if is_live else self._last
 
     def _of_topic(self, status: FeedStatus, topic: str) -> None:
+        hear = [candles.status(status) for scope in self._scopes_of(topic) if (candles := self._candles.get(scope))]
+        if not all(hear):
+            return
+        self._hand_on(status, topic)
+
+    def _hand_on(self, status: FeedStatus, topic: str) -> None:
         self._note(status)
         for scope in self._scopes_of(topic):
             if scope in self._writers and self._freshness.said(scope, status):
@@ -232,14 +259,13 @@ class Pipeline:
         else:
             self._of_topics[status.topic] = status
 
-    def _retract(self) -> None:
-        """What was said of topics is nobody's word any more; how their scope is says enough."""
+    def _retract(self, topics: Iterable[str], why: str) -> None:
+        """What was said of these topics is nobody's word any more: how their scope is says enough."""
         now = from_us(self._wall())
-        for topic, status in self._of_topics.items():
-            over = FeedStatus(topic=topic, state=FeedState.LIVE, since=status.since, until=now, message=_RETRACTED)
-            for scope in self._scopes_of(topic):
-                if scope in self._writers:
-                    self._writers[scope].status(over)
+        for topic in topics:
+            known = self._of_topics[topic]
+            over = FeedStatus(topic=topic, state=FeedState.LIVE, since=known.since, until=now, message=why)
+            self._hand_on(over, topic)
 
     def _scopes_of(self, topic: str) -> tuple[str, ...]:
         return self._layout.scopes_of(Topic.parse(topic), self._account)
@@ -258,13 +284,16 @@ class Pipeline:
         symbol = rest.partition(":")[0]
         scope = self._account or self._layout.market_scope(symbol)
         writer = self._writers.get(scope) if scope not in self._unanswered else None
+        if writer is None:
+            return None, kind, lambda _topic, _fields: None, None
         arrivals = self._freshness.arrivals(scope, symbol) if kind is Kind.TICKER else None
+        candles = self._candles.get(scope)
+        if candles is not None and (kind is Kind.CANDLES or candles.takes(rest)):
+            return writer, kind, candles.candle if kind is Kind.CANDLES else candles.tick, arrivals
         return writer, kind, _take_of(writer, kind, self._reconciler), arrivals
 
 
-def _take_of(writer: ScopeWriter | None, kind: Kind, reconciler: Reconciler | None) -> Take:
-    if writer is None:
-        return lambda _topic, _fields: None
+def _take_of(writer: ScopeWriter, kind: Kind, reconciler: Reconciler | None) -> Take:
     takes: dict[Kind, Take] = {
         Kind.TICKER: writer.tick,
         Kind.CANDLES: writer.candle,

@@ -140,6 +140,8 @@ class Dispatcher:
         """Deliver events of ``topic`` no more, though they may still come."""
         self._open.discard(str(topic))
         self._routes.clear()
+        for states in self._states.values():
+            states.topics.pop(str(topic), None)
         self._unblock()
 
     def reaches(self, topic: Topic) -> bool:

@@ -156,7 +156,7 @@ async def test_what_was_said_of_topics_ends_with_the_feed(stage: Stage) -> None:
 
 async def test_the_silence_of_a_pair_that_nobody_wants_any_more_is_none(stage: Stage) -> None:
     stage.watched.discard(DOGE)
-    stage.pipe.wants_others()
+    stage.pipe.wants_others(["ticker:DOGEUSDT"])
     stage.runs(60.0, BTC, OTHER)
     assert stage.told(HOME) == []
     stage.runs(20.0, BTC, DOGE, OTHER)

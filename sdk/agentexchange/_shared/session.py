@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .clock import ClockCheck
     from .flow import Flow
     from .inbox import Inbox
+    from .interest import InterestKeeper
     from .options import SharedOptions
     from .scan import LogName
 
@@ -53,6 +54,7 @@ class SharedSession:
         layout: Layout,
         wanted: AbstractSet[Topic],
         inbox: Inbox,
+        interest: InterestKeeper,
         cursors: dict[str, bytes],
         clock: ClockCheck,
         options: SharedOptions,
@@ -61,6 +63,7 @@ class SharedSession:
         self._account = account
         self._wanted = wanted
         self._inbox = inbox
+        self._interest = interest
         self._cursors = cursors
         self._clock = clock
         self._options = options
@@ -106,6 +109,9 @@ class SharedSession:
         try:
             async with asyncio.TaskGroup() as self._tasks:
                 self._tasks.create_task(self._serve())
+        except asyncio.CancelledError:
+            await self._interest.leave()
+            raise
         except BaseExceptionGroup as group:
             raise _decisive(group) from None
         finally:
@@ -117,6 +123,7 @@ class SharedSession:
         self._own(stream)
         self._commands = Commands(stream, self._url.prefix)
         await self._learn_layout()
+        self._tasks.create_task(self._interest.keep(stream))
         self._tools = Tools(
             self._commands, self.layout, self._inbox, self._options, learn=self._learn_log, settle=self._settle
         )
