@@ -7,6 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING, Protocol
 
 from agentexchange._backoff import backoff
+from agentexchange._tasks import next_turn
 from agentexchange.candles import CandleSource, upstream_topics
 from agentexchange.errors import ConnectionError  # noqa: A004 - the documented name
 from agentexchange.freshness import LOOK_S
@@ -109,9 +110,9 @@ class Intake:
         self._candle_source = candle_source
         self._wall = wall
         self._topics = dict.fromkeys(topics)
+        self._symbols = _symbols_of(self._topics)
         self._upstream = upstream_topics(self._topics, candle_source)
         self._needs: dict[str, list[Topic]] = {}
-        self._symbols = _symbols_of(self._topics)
         self._make_feed = make_feed
         self._pulse = pulse
         self._log = log.bind(upstream=upstream.name)
@@ -150,10 +151,10 @@ class Intake:
         """Want these topics from now on, and no others."""
         self._topics = dict.fromkeys(topics)
         self._symbols = _symbols_of(self._topics)
-        self.pipeline.wants_others()
         before, self._upstream = self._upstream, upstream_topics(self._topics, self._candle_source)
         self._needs.clear()
         self.want_candles()
+        self.pipeline.wants_others(str(topic) for topic in before.keys() - self._upstream.keys())
         if self._feed is not None:
             for topic in before.keys() - self._upstream.keys():
                 self._feed.unsubscribe(topic)
@@ -212,7 +213,7 @@ class Intake:
     async def look_on(self) -> None:
         """Watch whether ticks come, until cancelled."""
         while True:
-            await asyncio.sleep(LOOK_S)
+            await next_turn(asyncio.sleep, LOOK_S)
             self.pipeline.look()
 
     def restart(self, after_s: float) -> None:

@@ -12,7 +12,7 @@ from .notices import from_us
 from .outbox import wall_us
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from structlog.typing import FilteringBoundLogger
 
@@ -29,7 +29,6 @@ MAX_ROUTES: Final = 8192
 """Topics whose way is remembered; there are some hundreds."""
 
 MAX_JUNK_KINDS: Final = 256
-_RETRACTED: Final = "the upstream session that knew better is gone"
 _PRIVATE: Final = frozenset({Kind.ORDERS, Kind.PORTFOLIO})
 
 Take: TypeAlias = "Callable[[str, dict[str, Any]], None]"
@@ -158,10 +157,6 @@ class Pipeline:
             self._unserved.discard(scope)
             self._tell(scope, self._from_now())
 
-    def admits(self, scope: str) -> bool:
-        """Whether events are taken for ``scope``, as far as upstream's answers go."""
-        return scope not in self._unanswered
-
     def look(self) -> None:
         """To be called twice a second: tell of ticks that stay away, and that come again."""
         for scope, status in self._freshness.look():
@@ -169,10 +164,15 @@ class Pipeline:
             self._note(status)
             self._writers[scope].status(status)
 
-    def wants_others(self) -> None:
-        """Other symbols are watched from now on."""
+    def wants_others(self, unwanted: Iterable[str]) -> None:
+        """Other symbols are watched from now on, and these topics are not wanted any more."""
         self._freshness.unwatch()
+        self._retract([topic for topic in unwanted if topic in self._of_topics], "nobody wants it any more")
         self._routes.clear()
+
+    def admits(self, scope: str) -> bool:
+        """Whether events are taken for ``scope``, as far as upstream's answers go."""
+        return scope not in self._unanswered
 
     def reroute(self) -> None:
         """Which symbols' candles are wanted has changed."""
@@ -190,12 +190,12 @@ class Pipeline:
         self._unanswered.clear()
         self._routes.clear()
         self._upstream.state = FeedState.CONNECTING
-        for candles in self._candles.values():
-            candles.blind(self._wall() if heard_us is None else heard_us)
         self._freshness.ended()
         if heard_us is not None:
-            self._retract()
+            self._retract(list(self._of_topics), "the upstream session that said so is gone")
         self._of_topics.clear()
+        for candles in self._candles.values():
+            candles.blind(self._wall() if heard_us is None else heard_us)
         if heard_us is not None and was_connected:
             message = "the upstream session was given up"
             lost = FeedStatus(
@@ -242,6 +242,9 @@ class Pipeline:
         hear = [candles.status(status) for scope in self._scopes_of(topic) if (candles := self._candles.get(scope))]
         if not all(hear):
             return
+        self._hand_on(status, topic)
+
+    def _hand_on(self, status: FeedStatus, topic: str) -> None:
         self._note(status)
         for scope in self._scopes_of(topic):
             if scope in self._writers and self._freshness.said(scope, status):
@@ -256,14 +259,13 @@ class Pipeline:
         else:
             self._of_topics[status.topic] = status
 
-    def _retract(self) -> None:
-        """What was said of topics is nobody's word any more; how their scope is says enough."""
+    def _retract(self, topics: Iterable[str], why: str) -> None:
+        """What was said of these topics is nobody's word any more: how their scope is says enough."""
         now = from_us(self._wall())
-        for topic, status in self._of_topics.items():
-            over = FeedStatus(topic=topic, state=FeedState.LIVE, since=status.since, until=now, message=_RETRACTED)
-            for scope in self._scopes_of(topic):
-                if scope in self._writers:
-                    self._writers[scope].status(over)
+        for topic in topics:
+            known = self._of_topics[topic]
+            over = FeedStatus(topic=topic, state=FeedState.LIVE, since=known.since, until=now, message=why)
+            self._hand_on(over, topic)
 
     def _scopes_of(self, topic: str) -> tuple[str, ...]:
         return self._layout.scopes_of(Topic.parse(topic), self._account)

@@ -109,7 +109,7 @@ def decode(raw: bytes) -> Envelope:
         and type(received_us) is int
         and 0 <= received_us <= _MAX_US
         and (upstream_ms is None or (type(upstream_ms) is int and 0 <= upstream_ms <= _MAX_MS))
-        and (written_us is None or (type(written_us) is int and 0 <= written_us <= _MAX_US))
+        and ((type(written_us) is int and 0 <= written_us <= _MAX_US) or written_us is None)
         and type(data) is dict
         and type(topic) is str
         and (is_event_topic(topic) or topic == STATUS_TOPIC)

@@ -109,6 +109,7 @@ class DirectTransport:
         needed = upstream_topics(self._wanted, self._desk.mode)
         for unneeded in upstream_topics((topic,), self._desk.mode).keys() - needed.keys():
             self._feed.unsubscribe(unneeded)
+            self._freshness.forget(unneeded)
 
     def stats(self) -> dict[str, int | float]:
         """What the platform's connections have brought, and what became of candles."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from agentexchange_schemas import ALL, Kind
 from agentexchange_schemas.events import event_time_ms
 
+from ._tasks import next_turn
 from .freshness import LOOK_S, FeedWatch, LeastDelay
 
 if TYPE_CHECKING:
@@ -55,10 +56,14 @@ class DirectFreshness:
         if self._watch.said(status, self._options.clock()):
             self._tell(status)
 
+    def forget(self, topic: Topic) -> None:
+        """What was said of a topic that nobody wants any more does not count when it is wanted again."""
+        self._watch.forget(str(topic))
+
     async def run(self) -> None:
         """Look on until cancelled."""
         while True:
-            await self._options.sleep(LOOK_S)
+            await next_turn(self._options.sleep, LOOK_S)
             self.look()
 
     def look(self) -> None:

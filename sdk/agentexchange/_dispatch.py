@@ -140,6 +140,8 @@ class Dispatcher:
         """Deliver events of ``topic`` no more, though they may still come."""
         self._open.discard(str(topic))
         self._routes.clear()
+        for states in self._states.values():
+            states.topics.pop(str(topic), None)
         self._unblock()
 
     def reaches(self, topic: Topic) -> bool:
@@ -157,9 +159,13 @@ class Dispatcher:
         envelope: Envelope | None = None,
         source: str = "live",
         scope: str | None = None,
+        at: float | None = None,
     ) -> None:
-        """Queue one event for its handlers; each gets a dict of its own. Hot path: never blocks."""
-        self.arrivals[topic] = (_clock(), fields, envelope)
+        """Queue one event for its handlers; each gets a dict of its own. Hot path: never blocks.
+
+        ``at`` is when it came, `time.monotonic`: one look at the clock may do for a batch. None: now.
+        """
+        self.arrivals[topic] = (at or _clock(), fields, envelope)
         runners = self._routes.get(topic)
         if runners is None:
             runners = self._route(topic)

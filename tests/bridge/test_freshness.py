@@ -156,12 +156,23 @@ async def test_what_was_said_of_topics_ends_with_the_feed(stage: Stage) -> None:
 
 async def test_the_silence_of_a_pair_that_nobody_wants_any_more_is_none(stage: Stage) -> None:
     stage.watched.discard(DOGE)
-    stage.pipe.wants_others()
+    stage.pipe.wants_others(["ticker:DOGEUSDT"])
     stage.runs(60.0, BTC, OTHER)
     assert stage.told(HOME) == []
     stage.runs(20.0, BTC, DOGE, OTHER)
     stage.runs(60.0, BTC, OTHER)
     assert stage.told(HOME) == []
+
+
+async def test_what_is_known_of_a_topic_that_nobody_wants_any_more_is_taken_back(stage: Stage) -> None:
+    refused, away = "candles:BTCUSDT:4h", f"ticker:{DOGE}"
+    stage.says(FeedState.UNAVAILABLE, refused, cause=Cause.UPSTREAM_REFUSED)
+    stage.says(FeedState.BLIND, away, cause=Cause.UPSTREAM_LOST)
+    stage.told(HOME)
+    stage.pipe.wants_others([refused, "ticker:NOBODY"])
+    assert stage.told(HOME) == [(refused, FeedState.LIVE)]
+    assert f'"{away}"' in stage.writers[HOME].outbox.narrator.fields()["topic_states"]
+    assert refused not in stage.writers[HOME].outbox.narrator.fields()["topic_states"]
 
 
 async def test_a_topic_on_a_session_that_is_away_is_told_of_by_the_feed_alone(stage: Stage) -> None:

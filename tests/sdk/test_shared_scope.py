@@ -159,6 +159,14 @@ def test_what_a_look_does_not_find_any_more_is_over() -> None:
     assert watch.untold(anyone, now=LATER) == []
 
 
+def test_a_topic_that_is_wanted_again_is_told_again() -> None:
+    watch = live_watch()
+    watch.took(found(TICK))
+    assert len(watch.untold(anyone, now=NOW)) == 1
+    assert watch.untold(only("orders"), now=NOW) == []
+    assert len(watch.untold(anyone, now=NOW)) == 1
+
+
 def test_a_look_that_finds_no_bridge_says_nothing_of_topics() -> None:
     watch = live_watch()
     watch.took(found(TICK))

@@ -6,6 +6,7 @@ The hot path is `Inbox.on_messages` (pub/sub) and `Inbox.on_entries` (log); ever
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from agentexchange_schemas import Cause, EnvelopeError, FeedStatus
@@ -169,7 +170,7 @@ class Inbox:
 
     def on_messages(self, replies: list[Any]) -> None:
         """A batch of replies of the pub/sub connection. Hot path."""
-        channels, event, count = self._channels, self._event, 0
+        channels, event, count, at = self._channels, self._event, 0, monotonic()
         for reply in replies:
             try:
                 kind, channel, raw = reply
@@ -189,7 +190,7 @@ class Inbox:
                 flow.next_seq = seq + 1
                 flow.received_us = received_us
                 count += 1
-                event(topic, fields, envelope, "live", flow.scope)
+                event(topic, fields, envelope, "live", flow.scope, at)
             else:
                 self._irregular(flow, envelope)
         self.counts["events"] += count
@@ -205,7 +206,7 @@ class Inbox:
             self._stop_blocked()
 
     def _on_raws(self, scope: str, raws: list[Any], source: str) -> None:
-        flows, event, count = self._flows.setdefault(scope, {}), self._event, 0
+        flows, event, count, at = self._flows.setdefault(scope, {}), self._event, 0, monotonic()
         for raw in raws:
             try:
                 envelope = decode(raw)
@@ -222,7 +223,7 @@ class Inbox:
                 flow.next_seq = seq + 1
                 flow.received_us = received_us
                 count += 1
-                event(topic, fields, envelope, source, scope)
+                event(topic, fields, envelope, source, scope, at)
             else:
                 self._irregular(flow, envelope, source=source, is_entry=True)
         self.counts["events" if source == "live" else "recovered"] += count

@@ -111,11 +111,15 @@ class ScopeWatch:
             self.clock_offset_us = look.clock_offset_us
 
     def untold(self, is_concerned: Callable[[str], bool], *, now: datetime) -> list[FeedStatus]:
-        """What is to be told of topics that concern the client: how they are, and that it is over."""
+        """What is to be told of topics that concern the client: how they are, and that it is over.
+
+        One that concerns it no more is told anew when it does again.
+        """
+        self._told = {topic: state for topic, state in self._told.items() if is_concerned(topic)}
         new = [topic for topic, state in self._topics.items() if not _is_alike(self._told.get(topic), state)]
         over = [topic for topic in self._told if topic not in self._topics]
         found = [self._of_topic(topic, now) for topic in new if is_concerned(topic)]
-        found += [self._over(topic, now) for topic in over if is_concerned(topic)]
+        found += [self._over(topic, now) for topic in over]
         for topic in [status.topic for status in found if status.topic is not None] + over:
             self._take_told(topic)
         return found

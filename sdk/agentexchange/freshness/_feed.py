@@ -61,6 +61,10 @@ class FeedWatch:
         changes = self.ticks.look(clock, arrivals, self._excused)
         return [self._status(change, now, clock) for change in changes]
 
+    def forget(self, topic: str) -> None:
+        """What the feed said of ``topic`` no longer counts."""
+        self._excused.discard(topic)
+
     def paused(self) -> None:
         """Until the feed says (again) that it is live nothing is judged."""
         self._is_live = False

@@ -114,6 +114,13 @@ def test_a_topic_that_was_told_stale_and_then_blind_is_the_feed_s(feed: Feed) ->
     assert feed.ticks(6.0, BTC, ETH) == []
 
 
+def test_a_topic_that_was_blind_when_it_was_left_is_judged_when_it_is_wanted_again(feed: Feed) -> None:
+    feed.says(FeedState.BLIND, ETH)
+    feed.watch.forget(ETH)
+    feed.ticks(30.0, BTC, ETH)
+    assert [told.topic for told in feed.ticks(6.0, BTC)] == [ETH]
+
+
 def test_a_loss_is_told_and_changes_nothing(feed: Feed) -> None:
     assert feed.says(FeedState.LIVE, ETH, cause=Cause.DROPPED, count=3)
     assert feed.says(FeedState.BLIND, ETH, cause=Cause.CONFLATED, count=3)
