@@ -46,7 +46,7 @@ def shown(default: object) -> str:
 
 def test_the_table_of_metrics_is_complete() -> None:
     registry = CollectorRegistry()
-    stats = WorkerStats(scopes={"m0": ScopeStats("m0")})
+    stats = WorkerStats(scopes={"m0": ScopeStats("m0")}, clock_ahead_us=0)
     registry.register(WorkerCollector(stats))
     BatchMetrics(registry)
     exposed = {

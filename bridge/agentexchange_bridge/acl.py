@@ -27,13 +27,13 @@ _READ: Final = (
     "subscribe unsubscribe ssubscribe sunsubscribe"
 )
 _BRIDGE: Final = (
-    "get mget set del exists type pttl pexpire hget hmget hgetall hkeys hset hsetnx hexists sadd srem smembers "
-    "xadd xtrim xinfo|stream xrange xrevrange zadd zrem zrange zrangebyscore zremrangebyscore "
+    "get mget set del exists type pttl pexpire hget hmget hgetall hkeys hset hsetnx hexists hstrlen sadd srem "
+    "smembers xadd xtrim xinfo|stream xrange xrevrange zadd zrem zrange zrangebyscore zremrangebyscore "
     "time script|load evalsha publish spublish"
 )
 _OPERATOR: Final = "type xlen xinfo xpending zrange zrangebyscore info config|get acl|whoami acl|dryrun"
 
-_INTEREST: Final = "evalsha hgetall hset hdel del pexpire zadd zrem"
+_INTEREST: Final = "multi exec hset del pexpire zadd zrem zremrangebyscore"
 _LOG_OF_A_GROUP: Final = "xinfo|groups xinfo|consumers xpending xgroup|create xgroup|delconsumer xreadgroup xack xclaim"
 _LETTERS: Final = "eval xadd xdel"
 _STATE: Final = "set del pexpire hset"
@@ -47,7 +47,7 @@ def bridge_rule(prefix: str) -> str:
     """
     layout = Layout(prefix)
     scopes = [f"{prefix}:{{m*}}:*", f"{prefix}:{{a-*}}:*"]
-    keys = [*scopes, layout.meta, layout.workers, f"{prefix}:interests"]
+    keys = [*scopes, layout.meta, layout.workers, layout.interests]
     return _rule(
         _names(keys=keys, read=[f"{prefix}:interest:*"], channels=scopes),
         _BRIDGE,

@@ -17,6 +17,7 @@ from agentexchange_schemas import FeedState, Kind
 
 from .http import Page
 from .lease import LeaseState
+from .notices import kinds_of
 from .stats import RedisState
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import Metric
 
+    from agentexchange.candles import DeskStats
+
+    from .interest import InterestStats
     from .stats import BatchWritten, ScopeStats, UpstreamStats, WorkerStats
 
 __all__ = ["BatchMetrics", "WorkerCollector", "metrics_page"]
@@ -50,6 +54,7 @@ _SCOPE_GAUGES: Final[dict[str, tuple[str, Callable[[ScopeStats], float]]]] = {
     "epoch": ("Fencing number of the newest lease", lambda scope: scope.epoch),
     "waiting_bytes": ("Memory of the events that wait to be written", lambda scope: scope.waiting_bytes),
     "last_lag_seconds": ("Lag of the last batch, from received to written", lambda scope: scope.last_lag_s),
+    "topics_not_live": ("Topics that are silent, refused or away by themselves", lambda scope: scope.topics_not_live),
 }
 
 
@@ -66,8 +71,21 @@ class WorkerCollector(Collector):
         yield _by_label("unowned", "Events for a scope this worker does not hold", "kind", stats.unowned)
         yield _by_label("junk", "Frames from upstream that were junk", "kind", stats.junk)
         yield _plain("oversized", "Events too large to be written", stats.oversized)
+        yield from _of_candles(stats.candles)
+        yield from _of_interest(stats.interest)
         yield from _of_upstreams(tuple(stats.upstreams.values()))
         yield from _of_scopes(tuple(stats.scopes.values()))
+        if stats.clock_ahead_us is not None:
+            text = "How far the clock of Redis is ahead of this machine's"
+            yield GaugeMetricFamily(f"{PREFIX}clock_offset_seconds", text, value=stats.clock_ahead_us / 1_000_000)
+
+
+def _of_interest(stats: InterestStats) -> Iterable[Metric]:
+    gauge, text = GaugeMetricFamily, "Market topics that clients want, or wanted until a moment ago"
+    yield gauge(f"{PREFIX}interest_clients", "Clients that are registered", value=stats.clients)
+    yield gauge(f"{PREFIX}interest_topics", text, value=stats.topics)
+    yield _plain("interest_reads", "Registrations read", stats.reads)
+    yield _by_label("interest_junk", "Interest that was junk or beyond a bound", "kind", stats.junk)
 
 
 def _of_upstreams(upstreams: tuple[UpstreamStats, ...]) -> Iterable[Metric]:
@@ -83,6 +101,19 @@ def _of_upstreams(upstreams: tuple[UpstreamStats, ...]) -> Iterable[Metric]:
     yield state
 
 
+def _of_candles(stats: DeskStats) -> Iterable[Metric]:
+    built, chosen = stats.builder, stats.chooser
+    sources = {"upstream": chosen.from_upstream, "built": chosen.from_ticks}
+    yield _by_label("candles", "Closed candles, by where they came from", "source", sources)
+    late = {"upstream": chosen.upstream_after, "built": chosen.built_after}
+    yield _by_label("candles_superseded", "Candles whose span the other source had closed already", "source", late)
+    yield _plain("candle_source_switches", "Changes of a topic's preferred source", chosen.switches)
+    yield _plain("candles_undated", "Upstream's candles without a time that can be right", chosen.undated)
+    yield _plain("candle_late_ticks", "Ticks that came after their candle was closed", built.late)
+    odd = {"ahead": built.ahead, "bad_price": built.bad_prices, "bad_quantity": built.bad_quantities}
+    yield _by_label("candle_odd_ticks", "Ticks that candles count in otherwise, or not at all", "why", odd)
+
+
 def _of_scopes(scopes: tuple[ScopeStats, ...]) -> Iterable[Metric]:
     for name, (text, count) in _SCOPE_COUNTERS.items():
         counter = CounterMetricFamily(f"{PREFIX}{name}", text, labels=["scope"])
@@ -94,6 +125,8 @@ def _of_scopes(scopes: tuple[ScopeStats, ...]) -> Iterable[Metric]:
         for scope in scopes:
             gauge.add_metric([scope.scope], value(scope))
         yield gauge
+    yield _tick_age(scopes)
+    yield _kind_state(scopes)
     yield _written(scopes)
     yield _lost(scopes)
     waiting = GaugeMetricFamily(f"{PREFIX}waiting_events", "Events that wait to be written", labels=["scope", "queue"])
@@ -101,6 +134,29 @@ def _of_scopes(scopes: tuple[ScopeStats, ...]) -> Iterable[Metric]:
         waiting.add_metric([scope.scope, "ticks"], scope.waiting_ticks)
         waiting.add_metric([scope.scope, "kept"], scope.waiting_kept)
     yield waiting
+
+
+def _tick_age(scopes: tuple[ScopeStats, ...]) -> Metric:
+    text = "Since the last tick came; absent before the first, and while the scope is not this worker's"
+    age = GaugeMetricFamily(f"{PREFIX}tick_age_seconds", text, labels=["scope"])
+    for scope in scopes:
+        if scope.tick_age_s is not None:
+            age.add_metric([scope.scope], scope.tick_age_s)
+    return age
+
+
+def _kind_state(scopes: tuple[ScopeStats, ...]) -> Metric:
+    text = "1 for the state of the kind of events, as last told"
+    state = GaugeMetricFamily(f"{PREFIX}kind_state", text, labels=["scope", "kind", "state"])
+    for scope in scopes:
+        for kind in kinds_of(scope.scope):
+            for known in FeedState:
+                state.add_metric([scope.scope, kind, known], scope.state is known)
+    return state
+
+
+def _kinds_of(scope: ScopeStats) -> tuple[str, ...]:
+    return kinds_of(scope.scope)
 
 
 def _written(scopes: tuple[ScopeStats, ...]) -> Metric:
@@ -121,10 +177,6 @@ def _lost(scopes: tuple[ScopeStats, ...]) -> Metric:
         for (reason, kind), count in {**zeros, **scope.lost}.items():
             lost.add_metric([scope.scope, reason, kind], count)
     return lost
-
-
-def _kinds_of(scope: ScopeStats) -> tuple[str, ...]:
-    return (Kind.ORDERS, Kind.PORTFOLIO) if scope.scope.startswith("a-") else (Kind.TICKER, Kind.CANDLES)
 
 
 def _by_label(name: str, text: str, label: str, counts: Mapping[Kind, int] | Mapping[str, int]) -> Metric:

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from agentexchange.candles import DeskStats
 from agentexchange_schemas import FeedState, Kind
 
+from .interest import InterestStats
 from .items import KIND_OF, NOTICE
 from .lease import LeaseState
 
@@ -68,6 +70,8 @@ class ScopeStats:
         last_lag_s: lag of the last batch, seconds.
         waiting_ticks, waiting_kept, waiting_bytes: what the buffer holds.
         epoch: fencing number of the newest lease, 0 before the first.
+        tick_age_s: since the last tick came; None before the first, and while the scope is not this worker's.
+        topics_not_live: topics with a state of their own: silent, refused, or on a session that is away.
     """
 
     scope: str
@@ -91,6 +95,8 @@ class ScopeStats:
     waiting_kept: int = 0
     waiting_bytes: int = 0
     epoch: int = 0
+    tick_age_s: float | None = None
+    topics_not_live: int = 0
     state: FeedState = FeedState.CONNECTING
     lease: LeaseState = LeaseState.STANDBY
     redis: RedisState = RedisState.CONNECTING
@@ -140,16 +146,22 @@ class WorkerStats:
         unowned: events that came for a scope this worker does not hold, by kind. counter
         junk: junk frames by kind of junk. counter
         oversized: events too large or impossible to pack. counter
+        candles: what became of ticks and candles on the way to closed candles. counters
         upstreams: numbers per intake, the market's first.
         scopes: numbers per scope.
+        interest: numbers of what clients want.
+        clock_ahead_us: how far Redis's clock is ahead of this machine's; None before it is known.
     """
 
     received: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
     unowned: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
     junk: dict[str, int] = field(default_factory=dict)
     oversized: int = 0
+    candles: DeskStats = field(default_factory=DeskStats)
     upstreams: dict[str, UpstreamStats] = field(default_factory=dict)
     scopes: dict[str, ScopeStats] = field(default_factory=dict)
+    interest: InterestStats = field(default_factory=InterestStats)
+    clock_ahead_us: int | None = None
 
     @property
     def upstream_state(self) -> FeedState:

@@ -29,6 +29,7 @@ from .errors import (
     StaleValueError,
     UsageError,
 )
+from .freshness import Freshness
 
 if TYPE_CHECKING:
     from .latest import AsyncLatestReader, Latest, LatestReader
@@ -45,6 +46,7 @@ __all__ = [
     "EventMeta",
     "FeedState",
     "FeedStatus",
+    "Freshness",
     "HandlerStats",
     "Kind",
     "MissingExtraError",

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from agentexchange_schemas import Topic
 
-__all__ = ["Transport"]
+__all__ = ["Outlook", "Transport"]
+
+
+class Outlook(NamedTuple):
+    """What a transport knows of a topic beside its events and what was told of it.
+
+    Attributes:
+        scopes: whose state is the topic's: one, but for the wildcard; None for a feed without scopes.
+        clock_difference_s: see `Freshness`.
+        upstream_delay_s: see `Freshness`.
+    """
+
+    scopes: tuple[str | None, ...] = (None,)
+    clock_difference_s: float | None = None
+    upstream_delay_s: float | None = None
 
 
 class Transport(Protocol):
@@ -32,3 +46,6 @@ class Transport(Protocol):
 
     def stats(self) -> dict[str, int | float]:
         """Counters since it was built, by name. Called on any thread, at any time."""
+
+    def outlook(self, topic: Topic) -> Outlook:
+        """Where ``topic`` comes from. Called on any thread, at any time."""

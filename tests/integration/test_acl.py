@@ -90,6 +90,7 @@ async def test_everything_works_under_the_rules(redis_server: RedisServer) -> No
             dead = f"ax:{{{account_scope(ALPHA)}}}:dead:executors"
             await eventually(lambda: got.keys() >= {"ticker", "orders", "portfolio", "all", "resumed"})
             await eventually(lambda: guarded.admin.xlen(dead) > 3)
+            await eventually(lambda: guarded.admin.zscore("ax:interests", account_scope(ALPHA)))
             assert await latest_works(url)
             await commands_work(guarded)
             assert no_refusals(guarded), guarded.refusals()
@@ -119,6 +120,8 @@ async def commands_work(guarded: Guarded) -> None:
         for action, letter_id in zip(("retry", "drop"), ids, strict=False):
             done = await run("dead-letter", action, letter_id, *letters, key=ALPHA)
             assert (done.code, done.err) == (0, ""), (user, action)
+    wanted = await run("interest", "--redis-url", guarded.url("operator"), key=None)
+    assert (wanted.code, account_scope(ALPHA) in wanted.out) == (0, True), wanted
     report = await run("doctor", "--redis-url", guarded.url("operator"), key=ALPHA)
     assert report.code == 0, report.out
     assert "not allowed" not in report.out

@@ -29,9 +29,10 @@ envelopes = st.builds(
     upstream_ms=st.none() | st.integers(0, 253_402_300_799_999),
     received_us=st.integers(0, 253_402_300_799_999_999),
     data=st.dictionaries(st.text(), values, max_size=6),
+    written_us=st.none() | st.integers(0, 253_402_300_799_999_999),
 )
 
-GOOD: dict[str, Any] = {"v": 1, "t": "ticker:A", "e": 1, "n": 2, "u": None, "r": 3, "d": {"price": "1"}}
+GOOD: dict[str, Any] = {"v": 1, "t": "ticker:A", "e": 1, "n": 2, "u": None, "r": 3, "w": 4, "d": {"price": "1"}}
 
 
 @given(envelopes)
@@ -45,8 +46,14 @@ def test_the_same_event_gives_the_same_bytes(envelope: Envelope) -> None:
 
 
 def test_the_bytes_are_the_documented_map() -> None:
-    raw = encode("ticker:A", 1, 2, None, 3, {"price": "1"})
+    raw = encode("ticker:A", 1, 2, None, 3, {"price": "1"}, 4)
     assert list(msgpack.unpackb(raw).items()) == list(GOOD.items())
+
+
+def test_an_envelope_of_a_writer_that_knew_no_written_time_is_read_as_before() -> None:
+    old = {name: value for name, value in GOOD.items() if name != "w"}
+    assert decode(msgpack.packb(old)) == Envelope("ticker:A", 1, 2, None, 3, {"price": "1"}, written_us=None)
+    assert encode("ticker:A", 1, 2, None, 3, {"price": "1"}) == msgpack.packb(old)
 
 
 @given(st.binary())
@@ -83,6 +90,9 @@ def test_cut_and_flipped_bytes_never_crash(envelope: Envelope, data: st.DataObje
         ({"r": -1}, "r"),
         ({"r": 2**60}, "r"),
         ({"u": 2**50}, "u"),
+        ({"w": "x"}, "w"),
+        ({"w": -1}, "w"),
+        ({"w": 2**60}, "w"),
         ({"d": []}, "d"),
     ],
 )
@@ -92,7 +102,7 @@ def test_a_wrong_field_is_named(change: dict[str, Any], field: str) -> None:
     assert caught.value.field == field
 
 
-@pytest.mark.parametrize("key", list(GOOD))
+@pytest.mark.parametrize("key", [key for key in GOOD if key != "w"])
 def test_a_missing_key_is_named(key: str) -> None:
     with pytest.raises(EnvelopeError, match="missing") as caught:
         decode(msgpack.packb({name: value for name, value in GOOD.items() if name != key}))

@@ -50,19 +50,20 @@ class LayoutWriter:
         self.client.set(self.layout.lease(self.scope), f"worker-1/{self.epoch}", px=ttl_ms)
         self.state(state)
 
-    def state(self, state: FeedState) -> None:
+    def state(self, state: FeedState, **more: Any) -> None:
+        """Write the status hash; ``more`` are further fields."""
         fields = {
             "state": state.value,
             "since": "2026-11-22T10:00:00.000000Z",
             "worker": "worker-1",
             "epoch": self.epoch,
-        }
+        } | more
         self.client.hset(self.layout.status(self.scope), mapping=fields)
 
     def release(self) -> None:
         self.client.delete(self.layout.lease(self.scope))
 
-    def heartbeat(self, state: FeedState = FeedState.LIVE) -> None:
+    def heartbeat(self, state: FeedState = FeedState.LIVE, **more: Any) -> None:
         data = {
             "kind": "heartbeat",
             "state": state.value,
@@ -70,7 +71,7 @@ class LayoutWriter:
             "worker": "worker-1",
             "log_id": self._last_id(self.layout.log(self.scope)),
             "candle_log_id": self._last_id(self.layout.candle_log(self.scope)),
-        }
+        } | more
         self.state(state)
         self._publish("status", self.envelope("status", data, seq=None))
 
@@ -102,7 +103,7 @@ class LayoutWriter:
 
     def envelope(self, topic: str, data: dict[str, Any], *, seq: int | None) -> bytes:
         self.received_us += 1
-        return encode(topic, self.epoch, seq, None, self.received_us, data)
+        return encode(topic, self.epoch, seq, None, self.received_us, data, self.received_us)
 
     def _last_id(self, log: str) -> str | None:
         last = self.client.xrevrange(log, count=1)

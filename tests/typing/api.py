@@ -16,6 +16,7 @@ from agentexchange import (
     EventMeta,
     FeedState,
     FeedStatus,
+    Freshness,
     HandlerStats,
     OrderUpdate,
     Portfolio,
@@ -32,8 +33,10 @@ AgentExchangeWS(
     stale_after=60.0,
     compression=True,
     ssl_context=ssl.create_default_context(),
+    candles="build",
 )
-AgentExchangeWS("ak_live_...", "redis://localhost", recover_limit=1_000_000)
+AgentExchangeWS("ak_live_...", max_sessions=3, ticker_all_from=None)
+AgentExchangeWS("ak_live_...", "redis://localhost", recover_limit=1_000_000, client_name="crew-7")
 AgentExchangeWS(
     "ak_live_...",
     "redis://localhost",
@@ -75,6 +78,8 @@ async def on_candle(candle: Candle, meta: EventMeta) -> None:
     assert_type(meta.topic, str)
     assert_type(meta.reconciled, bool)
     assert_type(candle.open, str)
+    assert_type(candle.complete, bool | None)
+    assert_type(candle.trades, int | None)
 
 
 @ws.on_order_update()
@@ -119,6 +124,11 @@ async def main() -> None:
     await ws.disconnect(drain=True, timeout=5)
     ws.stop()
     ws.stop(drain=True, timeout=0.5)
+    fresh = ws.freshness("ticker:BTCUSDT")
+    assert_type(fresh, Freshness)
+    assert_type((fresh.state, fresh.since, fresh.is_live), tuple[FeedState, datetime | None, bool])
+    assert_type((fresh.age_s, ws.freshness(Topic.orders()).clock_difference_s), tuple[float | None, float | None])
+
     stats = ws.stats()
     assert_type(stats, ClientStats)
     assert_type(stats.handlers, list[HandlerStats])

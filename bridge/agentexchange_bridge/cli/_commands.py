@@ -62,6 +62,7 @@ COMMANDS: Final = (
     Command("bridge", "the worker: one upstream feed written to Redis for everybody", "bridge", _BRIDGE_NEEDS),
     Command("sandbox", "a local exchange that plays the platform, for development and tests"),
     Command("tail", "print events as they arrive, from the platform or from Redis"),
+    Command("interest", "which programs want which topics", "redis", ("redis", "hiredis")),
     Command("dead-letter", "events that a group's handlers failed on: list, retry or drop them",
             "redis", ("redis", "hiredis")),
     Command("acl", "print the least-privilege rule of Redis for a bridge, a crew or an operator"),

@@ -8,7 +8,11 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Final
 
 from agentexchange._backoff import backoff
+from agentexchange._names import Identity
+from agentexchange._shared.interest import InterestKeeper
+from agentexchange._shared.scope import concerns
 from agentexchange._tasks import end
+from agentexchange._transport import Outlook
 from agentexchange.errors import UsageError
 from agentexchange.redis import RedisLinkError, Verdict, final_error, judge
 from agentexchange_schemas import FeedStatus, Layout, account_scope
@@ -53,15 +57,20 @@ class AckedTransport(ABC):
         dispatcher: Dispatcher,
         topics: Iterable[Topic],
         options: AckedOptions,
+        label: str | None = None,
     ) -> None:
         self._url = url
+        self._identity = Identity.of(label or options.shared.client_name)
         self._secrets = [secret.get_secret_value() for secret in (api_key, url.password) if secret is not None]
         self._account = account_scope(api_key.get_secret_value())
         self._dispatcher = dispatcher
         self._topics = frozenset(topics)
         self._acked_options = options
         self._layout = Layout(url.prefix)
-        self._statuses = ScopeStatuses(dispatcher.status, self._on_log, options.shared)
+        self._interest = InterestKeeper(self._layout, self._account, self._identity, self._topics, options.shared)
+        self._statuses = ScopeStatuses(
+            dispatcher.status, lambda topic: concerns(topic, self._topics), self._on_log, options.shared
+        )
         self._stopping = asyncio.Event()
         self._has_worked = False
 
@@ -78,6 +87,11 @@ class AckedTransport(ABC):
         """Raise UsageError for a topic it has: its events would be acknowledged unseen."""
         if topic in self._topics:
             raise UsageError(f"{topic}: with group= or resume= the topics are fixed while connected")
+
+    def outlook(self, topic: Topic) -> Outlook:
+        """Which scopes carry ``topic``, and how far their bridge's clock is away."""
+        scopes = self._layout.scopes_of(topic, self._account)
+        return Outlook(scopes, self._statuses.clock_difference_s(scopes))
 
     def stop(self) -> None:
         """Make `run` return when the handlers have. Idempotent."""
@@ -129,6 +143,7 @@ class AckedTransport(ABC):
                 topics=self._topics,
                 party=self,
                 statuses=self._statuses,
+                interest=self._interest,
                 options=self._acked_options,
             )
             await self._serve(session)

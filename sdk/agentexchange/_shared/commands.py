@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from agentexchange.freshness import time_us
 from agentexchange.redis import ReplyError, RespStream, pack
 from agentexchange_schemas import Layout
 from agentexchange_schemas.envelope import log_id
 from agentexchange_schemas.layout import LOG_ID_FIELD, RECEIVED_FIELD, count_of
 
-from .read import envelope_of, epoch_of, layout_of, pairs, report_of
+from .read import envelope_of, epoch_of, layout_of, offset_of, pairs, report_of, states_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from agentexchange_schemas import Envelope, FeedStatus
+    from agentexchange_schemas import Envelope, FeedStatus, TopicState
 
     from .flow import Flow
 
@@ -57,11 +58,28 @@ class Marks(NamedTuple):
 
 
 class ScopeLook(NamedTuple):
-    """What a look at a scope found: its status if its lease is held, the name of its log if it has one, its epoch."""
+    """What a look at a scope found.
+
+    Attributes:
+        report: its status, if its lease is held.
+        log_id: the name of its log, if it has one.
+        epoch: the newest under which anybody may have written it.
+        topics: those of its topics that have a state of their own, if its lease is held.
+        clock_offset_us: how far Redis's clock is ahead of the bridge's, if the bridge says so.
+    """
 
     report: FeedStatus | None
     log_id: bytes | None
     epoch: int
+    topics: Mapping[str, TopicState]
+    clock_offset_us: int | None
+
+    @classmethod
+    def of(cls, scope: str, epochs: list[Any], fields: Mapping[str, str], log_id: bytes | None) -> ScopeLook:
+        """Read the answers; ``epochs`` are the lease and the counter."""
+        report = report_of(scope, epochs[0], fields)
+        topics = {} if report is None else states_of(report, fields).topics
+        return cls(report, log_id, epoch_of(*epochs), topics, offset_of(fields.get("clock_offset_us")))
 
 
 class Commands:
@@ -93,10 +111,14 @@ class Commands:
         ]
         replies = await self._ask(packed, 3 * len(scopes))
         found = zip(scopes, replies[::3], replies[1::3], replies[2::3], strict=True)
-        return [
-            ScopeLook(report_of(scope, lease, pairs(fields)), log_id, epoch_of(lease, counter))
-            for scope, (lease, counter), fields, log_id in found
-        ]
+        return [ScopeLook.of(scope, epochs, pairs(fields), log_id) for scope, epochs, fields, log_id in found]
+
+    async def time_us(self) -> int | None:
+        """The server's time, µs since the Unix epoch; None where it does not tell that to this user."""
+        try:
+            return time_us(await self._stream.command("TIME"))
+        except ReplyError:
+            return None
 
     async def latest(self, layout: Layout, flows: Sequence[Flow]) -> list[Envelope | None]:
         """The newest envelope of each topic of one scope, None where there is none."""

@@ -6,6 +6,7 @@ The hot path is `Inbox.on_messages` (pub/sub) and `Inbox.on_entries` (log); ever
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from agentexchange_schemas import Cause, EnvelopeError, FeedStatus
@@ -35,6 +36,7 @@ class Inbox:
     Attributes:
         teller: counts, and tells the status handlers.
         on_control: gets every reply of the pub/sub connection that is no message.
+        is_concerned: whether what is told of a topic is to be handed on.
         on_behind: called with each flow that has missed something: it is to be read from the log.
         unsettled: scopes under an epoch that was not looked at; their events are held until `settle`.
         log_fed: market scopes whose ticks and notices are read from the log, not from channels: by scope, the flows
@@ -54,6 +56,7 @@ class Inbox:
         self.unsettled: set[str] = set()
         self.teller = Teller(dispatcher.status, options.now)
         self.counts = self.teller.counts
+        self.is_concerned: Callable[[str], bool] = _anything
         self.on_control: Callable[[Any], None] = _ignore
         self.on_behind: Callable[[Flow], None] = _ignore
         dispatcher.log_backed = True
@@ -202,7 +205,7 @@ class Inbox:
 
     def on_messages(self, replies: list[Any]) -> None:
         """A batch of replies of the pub/sub connection. Hot path."""
-        channels, event, count = self._channels, self._event, 0
+        channels, event, count, at = self._channels, self._event, 0, monotonic()
         for reply in replies:
             try:
                 kind, channel, raw = reply
@@ -216,13 +219,13 @@ class Inbox:
             except (TypeError, ValueError, KeyError):
                 self.on_control(reply)
                 continue
-            topic, epoch, seq, _, received_us, fields = envelope
+            topic, epoch, seq, _, received_us, fields, _ = envelope
             if seq == flow.next_seq and epoch == flow.epoch and topic == flow.topic:
                 flow.seq = seq
                 flow.next_seq = seq + 1
                 flow.received_us = received_us
                 count += 1
-                event(topic, fields, envelope, "live", flow.scope)
+                event(topic, fields, envelope, "live", flow.scope, at)
             else:
                 self._irregular(flow, envelope)
         self.counts["events"] += count
@@ -238,7 +241,7 @@ class Inbox:
             self._stop_blocked()
 
     def _on_raws(self, scope: str, raws: list[Any], source: str) -> None:
-        flows, event, count = self._flows.setdefault(scope, {}), self._event, 0
+        flows, event, count, at = self._flows.setdefault(scope, {}), self._event, 0, monotonic()
         for raw in raws:
             try:
                 envelope = decode(raw)
@@ -248,14 +251,14 @@ class Inbox:
             except TypeError:
                 self.teller.junk(EnvelopeError("log entry: not one field with an envelope", field="entry"), scope)
                 continue
-            topic, epoch, seq, _, received_us, fields = envelope
+            topic, epoch, seq, _, received_us, fields, _ = envelope
             flow = flows.get(topic) or self.flow(scope, topic)
             if seq == flow.next_seq and epoch == flow.epoch:
                 flow.seq = seq
                 flow.next_seq = seq + 1
                 flow.received_us = received_us
                 count += 1
-                event(topic, fields, envelope, source, scope)
+                event(topic, fields, envelope, source, scope, at)
             else:
                 self._irregular(flow, envelope, source=source, is_entry=True)
         self.counts["events" if source == "live" else "recovered"] += count
@@ -428,8 +431,8 @@ class Inbox:
             self.teller.junk(exc, flow.topic)
             return
         self.counts["notices"] += 1
-        self.teller.watch(flow.scope).notice(status)
-        self.teller.tell(status)
+        if self.teller.watch(flow.scope).notice(status, self.is_concerned):
+            self.teller.tell(status)
 
 
 def _raws_of(entries: list[Any]) -> list[Any]:
@@ -449,3 +452,8 @@ def _raw_of(entry: Any) -> Any:
 
 def _ignore(what: Any) -> None:
     del what
+
+
+def _anything(topic: str) -> bool:
+    del topic
+    return True

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from agentexchange.errors import ConnectionError as FinalConnectionError
-from agentexchange_schemas import EnvelopeError, FeedStatus, Layout, LayoutError
+from agentexchange_schemas import EnvelopeError, FeedStatus, Layout, LayoutError, ScopeStates, TopicState
 from agentexchange_schemas.envelope import decode
 from agentexchange_schemas.layout import LAYOUT_VERSION, count_of
 
@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
     from agentexchange_schemas import Envelope
 
-__all__ = ["envelope_of", "epoch_of", "layout_of", "pairs", "report_of", "utc_of"]
+__all__ = ["envelope_of", "epoch_of", "layout_of", "offset_of", "pairs", "report_of", "states_of", "us_of", "utc_of"]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+_MAX_OFFSET_DIGITS: Final = 16
 
 
 def utc_of(received_us: int) -> datetime:
@@ -28,6 +30,11 @@ def utc_of(received_us: int) -> datetime:
         return _EPOCH + timedelta(microseconds=received_us)
     except OverflowError:
         return datetime.max.replace(tzinfo=UTC)
+
+
+def us_of(time: datetime) -> int:
+    """A time as microseconds since the Unix epoch."""
+    return (time - _EPOCH) // _MICROSECOND
 
 
 def pairs(reply: Any) -> dict[str, str]:
@@ -76,6 +83,18 @@ def report_of(scope: str, is_leased: Any, fields: Mapping[str, str]) -> FeedStat
         return status_of(scope, fields)
     except EnvelopeError:
         return None
+
+
+def states_of(report: FeedStatus, fields: Mapping[str, str]) -> ScopeStates:
+    """How a scope and its topics are: ``report`` is what `report_of` made of the same status hash."""
+    return ScopeStates.from_fields(TopicState.of(report), fields)
+
+
+def offset_of(value: Any) -> int | None:
+    """How far Redis's clock is ahead of a bridge's, in µs, out of a status hash or a heartbeat; None: not known."""
+    text = str(value)
+    is_number = len(text) <= _MAX_OFFSET_DIGITS and text.isascii() and text.removeprefix("-").isdecimal()
+    return int(text) if is_number else None
 
 
 def envelope_of(raw: bytes | None, topic: str) -> Envelope | None:

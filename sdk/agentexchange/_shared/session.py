@@ -31,8 +31,10 @@ if TYPE_CHECKING:
     from agentexchange._urls import RedisUrl
     from agentexchange_schemas import FeedStatus, Layout, Topic
 
+    from .clock import ClockCheck
     from .flow import Flow
     from .inbox import Inbox
+    from .interest import InterestKeeper
     from .options import SharedOptions
 
 __all__ = ["SharedSession"]
@@ -51,14 +53,18 @@ class SharedSession:
         layout: Layout,
         wanted: AbstractSet[Topic],
         inbox: Inbox,
+        interest: InterestKeeper,
         cursors: dict[str, bytes],
+        clock: ClockCheck,
         options: SharedOptions,
     ) -> None:
         self._url = url
         self._account = account
         self._wanted = wanted
         self._inbox = inbox
+        self._interest = interest
         self._cursors = cursors
+        self._clock = clock
         self._options = options
         self.layout = layout
         self._is_layout_known = False
@@ -102,6 +108,9 @@ class SharedSession:
         try:
             async with asyncio.TaskGroup() as self._tasks:
                 self._tasks.create_task(self._serve())
+        except asyncio.CancelledError:
+            await self._interest.leave()
+            raise
         except BaseExceptionGroup as group:
             raise _decisive(group) from None
         finally:
@@ -113,6 +122,7 @@ class SharedSession:
         self._own(stream)
         self._commands = Commands(stream, self._url.prefix)
         await self._learn_layout()
+        self._tasks.create_task(self._interest.keep(stream))
         self._tools = Tools(
             self._commands, self.layout, self._inbox, self._options, learn=self._learn_log, settle=self._settle
         )
@@ -173,6 +183,7 @@ class SharedSession:
             if flow.is_behind:
                 self._recovery.add(flow)
         self._tell(statuses)  # last: what happens after it was told is handed out
+        self._tell_topics()
 
     # Opening and closing
 
@@ -326,11 +337,13 @@ class SharedSession:
             clock = options.clock()
             silent = [s for s in self._plan.scopes if watch_of(s).silence(clock) > options.silent_after_s]
             self._tell(await self._look(silent))
+            self._tell_topics()
             for scope in silent:
                 watch = watch_of(scope)
                 if watch.is_leased and watch.silence(clock) > options.replace_after_s:
                     raise LinkClosedError(f"no heartbeat of {scope} arrives though its lease is held")
             await check.run(self._plan.scopes, clock)
+            await self._clock.run(self._commands, clock)
             if not self._is_layout_known:
                 await self._learn_layout()
 
@@ -339,24 +352,31 @@ class SharedSession:
         for scope in sorted(self._inbox.unsettled):
             suspects = self._inbox.suspects(scope)
             self._tell(await self._look([scope]))
+            self._tell_topics()
             self._inbox.settle(scope, suspects, keep=self._due)
 
     async def _look(self, scopes: Iterable[str]) -> list[FeedStatus | None]:
         """What is to be told of them."""
         names = sorted(scopes)
         looks = await self._commands.look(self.layout, names)
-        now, clock = self._options.now(), self._options.clock()
+        now, clock, watch = self._options.now(), self._options.clock(), self._inbox.teller.watch
         for scope, look in zip(names, looks, strict=True):
             self._inbox.learn_epoch(scope, look.epoch)
             if look.log_id is not None:
                 self._learn_log(scope, look.log_id)
-        watch = self._inbox.teller.watch
+            watch(scope).took(look)
         looked = zip(names, looks, strict=True)
         return [watch(scope).looked_at(look.report, now=now, clock=clock) for scope, look in looked]
 
     def _tell(self, statuses: Iterable[FeedStatus | None]) -> None:
         for status in statuses:
             self._inbox.teller.tell(status)
+
+    def _tell_topics(self) -> None:
+        """States of topics that were found by a look, or whose topic is wanted since."""
+        now = self._options.now()
+        for scope in sorted(self._plan.scopes):
+            self._tell(self._inbox.teller.watch(scope).untold(self._inbox.is_concerned, now=now))
 
     def _learn_log(self, scope: str, log_id: bytes) -> None:
         if self._inbox.learn_log(scope, log_id) and scope in self._cursors:

@@ -12,7 +12,7 @@ from .read import utc_of
 from .scope import ScopeWatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from datetime import datetime
 
     from agentexchange_schemas import Envelope
@@ -45,6 +45,12 @@ class Teller:
         if scope not in self._watches:
             self._watches[scope] = ScopeWatch(scope)
         return self._watches[scope]
+
+    def clock_offset_us(self, scopes: Iterable[str | None]) -> int | None:
+        """How far Redis's clock is ahead of that of the first bridge of these scopes that says so. On any thread."""
+        watches = (self._watches.get(scope) for scope in scopes if scope is not None)
+        known = (watch.clock_offset_us for watch in watches if watch is not None)
+        return next((offset for offset in known if offset is not None), None)
 
     def forget(self, scope: str) -> None:
         """Nobody wants anything of the scope."""
