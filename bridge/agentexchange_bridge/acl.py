@@ -72,7 +72,7 @@ def crew_rule(
     layout = Layout(prefix)
     own, market = [layout.base(account) for account in accounts], f"{prefix}:{{m*}}:"
     scopes = [f"{base}*" for base in (market, *own)]
-    interest = [name for account in accounts for name in (layout.interest(account), layout.interest(account, "*"))]
+    interest = [name for account in accounts for name in (layout.interest(account), f"{layout.interest(account)}:*")]
     groups = [checked_name(name, "group") for name in groups]
     positions = [checked_name(name, "resume") for name in positions]
     selectors = [
