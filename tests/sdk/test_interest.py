@@ -6,8 +6,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +17,7 @@ from agentexchange._shared.interest import InterestKeeper
 from agentexchange._shared.options import SharedOptions
 from agentexchange._urls import redis_url
 from agentexchange.redis import RespStream
+from agentexchange_bridge.acl import PASSWORD_PLACEHOLDER, crew_rule
 from agentexchange_schemas import Interest, InterestChange, Layout, Topic, account_scope
 from agentexchange_schemas.interest import MAX_INTEREST_TOPICS
 from agentexchange_schemas.layout import checked_name
@@ -278,14 +277,11 @@ def test_a_bad_client_name_is_refused_in_words() -> None:
 
 
 @pytest.mark.every_server
-async def test_the_documented_rights_let_a_client_register_and_write_nothing_else(
+async def test_a_crews_rule_lets_a_client_register_and_write_nothing_else(
     registry: Registry, writer: LayoutWriter, redis_server: RedisServer
 ) -> None:
-    page = (Path(__file__).parents[2] / "docs" / "shared.md").read_text()
-    rule = re.search(r"```text\nuser crew (.*?)```", page, re.DOTALL)
-    assert rule is not None
-    rights = rule[1].replace("a-…", ACCOUNT).replace(">password", ">pw").split()
-    registry.client.execute_command("ACL", "SETUSER", "crew", "reset", *rights)  # type: ignore[no-untyped-call]
+    rights = crew_rule("ax", [ACCOUNT]).replace(PASSWORD_PLACEHOLDER, "pw").split()
+    registry.client.execute_command("ACL", "SETUSER", "crew", *rights)  # type: ignore[no-untyped-call]
     url = redis_server.url.replace("://", "://crew:pw@")
     client = SharedClient(url, "ticker:BTCUSDT", interest_ttl_s=0.3)
     async with client.running() as got:

@@ -63,23 +63,23 @@ class ScopeLook(NamedTuple):
     Attributes:
         report: its status, if its lease is held.
         log_id: the name of its log, if it has one.
-        epoch: the newest under which anybody may have written it.
         topics: those of its topics that have a state of their own, if its lease is held.
         clock_offset_us: how far Redis's clock is ahead of the bridge's, if the bridge says so.
+        epoch: the newest under which anybody may have written it; 0 where nobody may.
     """
 
     report: FeedStatus | None
     log_id: bytes | None
-    epoch: int
     topics: Mapping[str, TopicState]
     clock_offset_us: int | None
+    epoch: int = 0
 
     @classmethod
     def of(cls, scope: str, epochs: list[Any], fields: Mapping[str, str], log_id: bytes | None) -> ScopeLook:
         """Read the answers; ``epochs`` are the lease and the counter."""
         report = report_of(scope, epochs[0], fields)
         topics = {} if report is None else states_of(report, fields).topics
-        return cls(report, log_id, epoch_of(*epochs), topics, offset_of(fields.get("clock_offset_us")))
+        return cls(report, log_id, topics, offset_of(fields.get("clock_offset_us")), epoch_of(*epochs))
 
 
 class Commands:
