@@ -26,6 +26,7 @@ from .errors import (
     AuthenticationError,
     ConnectionError,  # noqa: A004 - the documented name
     MissingExtraError,
+    RecordingError,
     StaleValueError,
     UsageError,
 )
@@ -50,6 +51,7 @@ __all__ = [
     "MissingExtraError",
     "OrderUpdate",
     "Portfolio",
+    "RecordingError",
     "StaleValueError",
     "Ticker",
     "Topic",

@@ -1,0 +1,75 @@
+"""Topic, epoch, seq and ``r`` out of an envelope's bytes, without unpacking its fields.
+
+Envelopes are written with their keys in one order, which a pattern matches in a quarter of what a decode costs.
+Bytes in any other order, or with numbers of other widths, are decoded.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+from agentexchange_schemas.envelope import decode
+
+__all__ = ["Place", "place_of", "received_of", "topic_of"]
+
+_BEFORE_TOPIC: Final = b"\xa1v\x01\xa1t"  # behind the byte that counts the keys
+_FIXSTR: Final = range(0xA0, 0xC0)
+_TOPIC_AT: Final = 7
+
+_match = re.compile(
+    rb"[\x87\x88]\xa1v\x01\xa1t(?:[\xa0-\xbf]|\xd9.)([!-~]+)"
+    rb"\xa1e(?:\xce(.{4})|([\x00-\x7f]))"
+    rb"\xa1n(?:([\x00-\x7f])|\xcc(.)|\xcd(..)|\xce(.{4})|\xcf(.{8})|\xc0)"
+    rb"\xa1u(?:\xcf.{8}|\xc0)"
+    rb"\xa1r\xcf(.{8})",
+    re.DOTALL,
+).match
+_number = int.from_bytes
+
+
+class Place(NamedTuple):
+    """Where an envelope stands."""
+
+    topic: str
+    epoch: int
+    seq: int | None
+    received_us: int
+
+
+def topic_of(raw: bytes) -> str:
+    """The topic.
+
+    Raises:
+        EnvelopeError: not an envelope.
+    """
+    if raw[1:6] == _BEFORE_TOPIC and raw[6] in _FIXSTR:
+        topic = raw[_TOPIC_AT : raw[6] - _FIXSTR.start + _TOPIC_AT]
+        if topic.isascii():
+            return topic.decode()
+    return decode(raw).topic
+
+
+def received_of(raw: bytes) -> int:
+    """The ``r``.
+
+    Raises:
+        EnvelopeError: not an envelope.
+    """
+    found = _match(raw)
+    return decode(raw).received_us if found is None else _number(found[9])
+
+
+def place_of(raw: bytes) -> Place:
+    """Topic, epoch, seq and ``r``.
+
+    Raises:
+        EnvelopeError: not an envelope.
+    """
+    found = _match(raw)
+    if found is None:
+        envelope = decode(raw)
+        return Place(envelope.topic, envelope.epoch, envelope.seq, envelope.received_us)
+    topic, wide, narrow, *seqs, received = found.groups()
+    seq = next((_number(part) for part in seqs if part is not None), None)
+    return Place(topic.decode(), _number(wide or narrow), seq, _number(received))
