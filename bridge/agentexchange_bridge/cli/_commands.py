@@ -62,6 +62,7 @@ COMMANDS: Final = (
     Command("bridge", "the worker: one upstream feed written to Redis for everybody", "bridge", _BRIDGE_NEEDS),
     Command("sandbox", "a local exchange that plays the platform, for development and tests"),
     Command("tail", "print events as they arrive, from the platform or from Redis"),
+    Command("record", "record the logs of Redis into a file as they grow", "redis", ("redis", "hiredis")),
     Command("dead-letter", "events that a group's handlers failed on: list, retry or drop them",
             "redis", ("redis", "hiredis")),
     Command("doctor", "check Redis and the platform, and say how to fix what is wrong", "redis", ("redis", "hiredis")),

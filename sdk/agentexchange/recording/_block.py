@@ -12,7 +12,7 @@ from agentexchange_schemas import EnvelopeError
 from agentexchange_schemas.envelope import MAX_ENVELOPE_BYTES
 
 from ._format import BLOCK, ChunkPrefix, inflate, pack_chunk
-from ._peek import received_of, topic_of
+from ._peek import received_of, topics_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,7 +75,7 @@ def pack_block(lane: Lane, raws: Sequence[bytes], *, level: int = DEFAULT_LEVEL)
     lengths = Struct(f"<{len(raws)}I").pack(*map(len, raws))
     raw = b"".join((lengths, *raws))
     body = zlib.compress(raw, level)
-    topics = tuple(sorted(set(map(topic_of, raws))))
+    topics = tuple(sorted(topics_of(raws)))
     first_us, last_us = received_of(raws[0]), received_of(raws[-1])
     head = {
         "scope": lane.scope,

@@ -7,11 +7,14 @@ Bytes in any other order, or with numbers of other widths, are decoded.
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from agentexchange_schemas.envelope import decode
 
-__all__ = ["Place", "place_of", "received_of", "topic_of"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Place", "place_of", "received_of", "topic_of", "topics_of"]
 
 _BEFORE_TOPIC: Final = b"\xa1v\x01\xa1t"  # behind the byte that counts the keys
 _FIXSTR: Final = range(0xA0, 0xC0)
@@ -19,13 +22,14 @@ _TOPIC_AT: Final = 7
 
 _match = re.compile(
     rb"[\x87\x88]\xa1v\x01\xa1t(?:[\xa0-\xbf]|\xd9.)([!-~]+)"
-    rb"\xa1e(?:\xce(.{4})|([\x00-\x7f]))"
-    rb"\xa1n(?:([\x00-\x7f])|\xcc(.)|\xcd(..)|\xce(.{4})|\xcf(.{8})|\xc0)"
+    rb"\xa1e([\x00-\x7f]|\xce.{4})"
+    rb"\xa1n([\x00-\x7f]|\xcc.|\xcd..|\xce.{4}|\xcf.{8}|\xc0)"
     rb"\xa1u(?:\xcf.{8}|\xc0)"
     rb"\xa1r\xcf(.{8})",
     re.DOTALL,
 ).match
 _number = int.from_bytes
+_new = tuple.__new__
 
 
 class Place(NamedTuple):
@@ -50,6 +54,19 @@ def topic_of(raw: bytes) -> str:
     return decode(raw).topic
 
 
+def topics_of(raws: Sequence[bytes]) -> set[str]:
+    """The topics of many.
+
+    Raises:
+        EnvelopeError: one is no envelope.
+    """
+    # a topic with what comes before it is the same bytes each time: few are left to look at
+    heads = {raw[: raw[6] - _FIXSTR.start + _TOPIC_AT] if len(raw) > _TOPIC_AT else raw for raw in raws}
+    if all(head[1:6] == _BEFORE_TOPIC and head[6] in _FIXSTR for head in heads):
+        return set(map(topic_of, heads))
+    return set(map(topic_of, raws))
+
+
 def received_of(raw: bytes) -> int:
     """The ``r``.
 
@@ -57,7 +74,7 @@ def received_of(raw: bytes) -> int:
         EnvelopeError: not an envelope.
     """
     found = _match(raw)
-    return decode(raw).received_us if found is None else _number(found[9])
+    return decode(raw).received_us if found is None else _number(found[4])
 
 
 def place_of(raw: bytes) -> Place:
@@ -70,6 +87,14 @@ def place_of(raw: bytes) -> Place:
     if found is None:
         envelope = decode(raw)
         return Place(envelope.topic, envelope.epoch, envelope.seq, envelope.received_us)
-    topic, wide, narrow, *seqs, received = found.groups()
-    seq = next((_number(part) for part in seqs if part is not None), None)
-    return Place(topic.decode(), _number(wide or narrow), seq, _number(received))
+    topic, epoch, seq, received = found.groups()
+    # a one-byte number is its own code, others follow theirs; tuple.__new__ skips the named tuple's own constructor
+    return _new(
+        Place,
+        (
+            topic.decode(),
+            _number(epoch[1:] or epoch),
+            None if seq == b"\xc0" else _number(seq[1:] or seq),
+            _number(received),
+        ),
+    )

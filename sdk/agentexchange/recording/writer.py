@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal, Self, get_args
 
 from agentexchange.errors import RecordingError
+from agentexchange_schemas import EnvelopeError
+from agentexchange_schemas.envelope import MAX_ENVELOPE_BYTES
 
 from ._block import DEFAULT_LEVEL, MAX_BLOCK_TOPICS, Lane, pack_block
 from ._directory import Directory
@@ -153,7 +155,7 @@ class RecordingWriter:
 
         Raises:
             RecordingError: they are older than what was added before.
-            EnvelopeError: the first or last is no envelope.
+            EnvelopeError: one is too large, or the first or last is no envelope.
             OSError: the disk is full, or gone.
         """
         if not raws:
@@ -207,6 +209,8 @@ class RecordingWriter:
         self.close()
 
     def _advance(self, lane: Lane, raws: Sequence[bytes]) -> None:
+        if max(map(len, raws)) > MAX_ENVELOPE_BYTES:
+            raise EnvelopeError(f"an envelope of {lane.scope} is above {MAX_ENVELOPE_BYTES} bytes", field="envelope")
         first_us, last_us = received_of(raws[0]), received_of(raws[-1])
         before_us = self.last_us(lane) or 0
         if not before_us <= first_us <= last_us:

@@ -1,0 +1,8 @@
+"""The recorder: the logs of Redis, read live into a recording."""
+
+from __future__ import annotations
+
+from ._options import RecorderOptions, RecorderStats
+from ._recorder import Recorder
+
+__all__ = ["Recorder", "RecorderOptions", "RecorderStats"]
