@@ -4,5 +4,7 @@ from __future__ import annotations
 
 from ._options import RecorderOptions, RecorderStats
 from ._recorder import Recorder
+from ._tell import sentence_of
+from ._watch import LogWatch
 
-__all__ = ["Recorder", "RecorderOptions", "RecorderStats"]
+__all__ = ["LogWatch", "Recorder", "RecorderOptions", "RecorderStats", "sentence_of"]

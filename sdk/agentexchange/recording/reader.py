@@ -117,6 +117,15 @@ class Recording:
         """Every topic that occurs, ``status`` for notices among them."""
         return tuple(self._directory.topics)
 
+    def places(self) -> set[tuple[str, str]]:
+        """Every topic with each scope that it occurs in."""
+        masks: dict[str, int] = {}
+        for block in self._directory.blocks:
+            scope = self._lanes[block.lane].scope
+            masks[scope] = masks.get(scope, 0) | block.mask
+        topics = self._directory.topics.items()
+        return {(scope, topic) for scope, mask in masks.items() for topic, number in topics if mask >> number & 1}
+
     # Its events
 
     def events(self, start_us: int | None = None, end_us: int | None = None, **choice: Any) -> Iterator[Recorded]:
