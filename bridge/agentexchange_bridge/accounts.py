@@ -28,10 +28,12 @@ class Account:
     Attributes:
         name: 1 to 64 of ``A-Z a-z 0-9 . _ -``, beginning with a letter or digit.
         key: the platform's API key.
+        secret: its secret, where the platform's REST wants one.
     """
 
     name: str
     key: SecretStr
+    secret: SecretStr | None = None
 
     @property
     def scope(self) -> str:

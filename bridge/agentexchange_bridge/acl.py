@@ -11,7 +11,7 @@ PASSWORD_PLACEHOLDER: Final = "PASSWORD"  # noqa: S105 - what an operator replac
 _SESSION: Final = "ping select client|setname"
 _BRIDGE: Final = (
     "evalsha script|load get set del exists type time pttl pexpire hget hmget hgetall hset hsetnx hexists sadd srem "
-    "xadd xtrim xinfo zadd zrem zremrangebyscore publish spublish"
+    "mget smembers xadd xtrim xinfo zadd zrem zremrangebyscore publish spublish"
 )
 _CREW: Final = (
     "get mget time exists hget hmget hgetall hkeys smembers xread xrange xrevrange "

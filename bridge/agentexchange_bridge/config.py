@@ -18,6 +18,8 @@ from .outbox import OutboxLimits
 if TYPE_CHECKING:
     from agentexchange._urls import RedisUrl, UpstreamUrl
 
+    from .rest import RestUrl
+
 __all__ = ["WorkerConfig", "new_worker_id"]
 
 _is_worker_id = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII).fullmatch
@@ -52,6 +54,7 @@ class WorkerConfig:
         prefix: what every name in Redis begins with.
         partitions: number of market scopes; every worker and client of one prefix must agree.
         worker_id: 1 to 64 of ``A-Z a-z 0-9 . _ -``, unique per process; None makes one.
+        rest_url: where the platform is asked what happened in a blind span of an account; None: it is not asked.
         tick_stale_after_s: how long ``ticker:all`` may be without any tick before the session is replaced.
         lease_ttl_s: how long a lease lives without a heartbeat.
         beat_s: from one heartbeat to the next.
@@ -77,6 +80,7 @@ class WorkerConfig:
     prefix: str = "ax"
     partitions: int = 1
     worker_id: str | None = None
+    rest_url: RestUrl | None = None
     tick_stale_after_s: float = 10.0
     lease_ttl_s: float = 3.0
     beat_s: float = 1.0

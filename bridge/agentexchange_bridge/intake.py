@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from agentexchange_schemas import FeedStatus, Layout, Topic
 
     from .pulse import Pulse
+    from .reconcile import Reconciler
     from .stats import UpstreamStats, WorkerStats
     from .writer import ScopeWriter
 
@@ -71,6 +72,7 @@ class Intake:
         make_feed: called for each run of the feed.
         pulse: whether the event loop stood still.
         on_status: told of every change of the feed's state, after the writers.
+        reconciler: of an account: what its private events pass through.
 
     Attributes:
         writers: by scope; filled by the worker before `run`.
@@ -88,8 +90,10 @@ class Intake:
         pulse: Pulse,
         log: FilteringBoundLogger,
         on_status: Callable[[FeedStatus], None] = lambda _status: None,
+        reconciler: Reconciler | None = None,
     ) -> None:
         self.writers: dict[str, ScopeWriter] = {}
+        self.reconciler = reconciler
         self.stats = upstream
         self._layout = layout
         self._account = account
@@ -107,6 +111,7 @@ class Intake:
             log=self._log,
             is_served=self.is_served,
             on_status=self._said,
+            reconciler=reconciler,
         )
         self._feed: Feed | None = None
         self._sessions_before = self._reconnects_before = 0
@@ -228,6 +233,8 @@ class Intake:
             self._renew_if_old(scope)
         else:
             self._let_go(scope)
+        if self.reconciler is not None:
+            (self.reconciler.granted if owned else self.reconciler.lost)()
         if not any(writer.is_owner for writer in self.writers.values()):
             self._needed.clear()
             if feed is not None:

@@ -1,20 +1,21 @@
-"""Where the API key comes from: the environment or a file, never a flag, which every process list would show."""
+"""Where API keys and their secrets come from: environment or file, never a flag: every process list would show it."""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING, Final
 
-from agentexchange._urls import api_key_secret
+from agentexchange._urls import API_KEY_MAX, api_key_secret
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pydantic import SecretStr
 
-__all__ = ["KEY_VARIABLE", "find_api_key", "read_key_file", "read_key_variable"]
+__all__ = ["KEY_VARIABLE", "SECRET_VARIABLE", "find_api_key", "find_api_secret", "read_key_file", "read_key_variable"]
 
 KEY_VARIABLE: Final = "AGENTEXCHANGE_API_KEY"
+SECRET_VARIABLE: Final = "AGENTEXCHANGE_API_SECRET"  # noqa: S105 - a name
 _MAX_FILE_CHARACTERS: Final = 4096
 
 
@@ -24,14 +25,23 @@ def find_api_key(file: Path | None = None) -> SecretStr | None:
     Raises:
         ValueError: the file cannot be read, or what is there is no key; names the place, never shows the content.
     """
+    return _found(file, KEY_VARIABLE)
+
+
+def find_api_secret(file: Path | None = None) -> SecretStr | None:
+    """The same of the key's secret, which has a variable of its own."""
+    return _found(file, SECRET_VARIABLE)
+
+
+def _found(file: Path | None, variable: str) -> SecretStr | None:
     if file is not None:
         return read_key_file(file)
-    text = os.environ.get(KEY_VARIABLE, "")
-    return _checked(text, KEY_VARIABLE) if text else None
+    text = os.environ.get(variable, "")
+    return _checked(text, variable) if text else None
 
 
 def read_key_variable(name: str) -> SecretStr:
-    """The key in the environment variable ``name``.
+    """The key (or secret) in the environment variable ``name``.
 
     Raises:
         ValueError: it is not set, or holds no key; names the variable, never shows the content.
@@ -43,7 +53,7 @@ def read_key_variable(name: str) -> SecretStr:
 
 
 def read_key_file(path: Path) -> SecretStr:
-    """The key in ``path``, without the white space around it.
+    """The key (or secret) in ``path``, without the white space around it.
 
     Raises:
         ValueError: it cannot be read, or holds no key.
@@ -61,5 +71,5 @@ def read_key_file(path: Path) -> SecretStr:
 def _checked(text: str, place: str) -> SecretStr:
     try:
         return api_key_secret(text)
-    except ValueError as exc:
-        raise ValueError(f"{place}: {exc}") from None
+    except ValueError:
+        raise ValueError(f"{place}: must hold 1 to {API_KEY_MAX} printable ASCII characters without spaces") from None

@@ -28,7 +28,7 @@ LEVELS: Final[tuple[LogLevel, ...]] = ("debug", "info", "warning", "error")
 
 MASK: Final = "***"
 
-_CHATTY: Final = ("asyncio", "websockets")
+_CHATTY: Final = ("asyncio", "websockets", "httpx", "httpcore")
 """Loggers that at level info tell of each connection; ours do that once, with the reason."""
 
 

@@ -41,6 +41,8 @@ _SCOPE_COUNTERS: Final[dict[str, tuple[str, Callable[[ScopeStats], int]]]] = {
     "resent": ("Events written again because Redis had forgotten them", lambda scope: scope.resent),
     "redis_failures": ("Failed connections to Redis and refused requests", lambda scope: scope.redis_failures),
     "takeovers": ("Leases taken", lambda scope: scope.takeovers),
+    "reconciled": ("Events handed out late because the platform was asked", lambda scope: scope.reconciled),
+    "rest_failures": ("Tries to ask the platform that brought no answer", lambda scope: scope.rest_failures),
 }
 _SCOPE_GAUGES: Final[dict[str, tuple[str, Callable[[ScopeStats], float]]]] = {
     "lease_held": ("1 while this worker holds the scope's lease", lambda scope: scope.lease is LeaseState.HELD),

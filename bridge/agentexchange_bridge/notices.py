@@ -54,6 +54,11 @@ class Narrator:
         self._message: str | None = None
         self._blind: tuple[datetime, Cause] | None = None
 
+    @property
+    def blind_since(self) -> datetime | None:
+        """When the blind span that lasts began; None while there is none."""
+        return None if self._blind is None else self._blind[0]
+
     def fields(self) -> dict[str, str]:
         """The state as fields of the status hash."""
         told = self._told(since=self._since).to_fields()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from agentexchange_schemas import Layout
 
+    from .reconcile import Reconciler
     from .stats import UpstreamStats, WorkerStats
     from .writer import ScopeWriter
 
@@ -42,6 +43,8 @@ class Pipeline:
         is_served: whether what upstream has of a scope comes to this worker from now on. Until it does, the scope is
             not told that the feed is live.
         on_status: told of every change of the feed's state, after the writers.
+        reconciler: what private events of the account pass through, and what is told of its blind spans; None: they go
+            straight to the writer.
         wall: µs since the Unix epoch.
     """
 
@@ -56,6 +59,7 @@ class Pipeline:
         log: FilteringBoundLogger,
         is_served: Callable[[str], bool] = lambda _scope: True,
         on_status: Callable[[FeedStatus], None] = lambda _status: None,
+        reconciler: Reconciler | None = None,
         wall: Callable[[], int] = wall_us,
     ) -> None:
         self._writers = writers
@@ -66,6 +70,7 @@ class Pipeline:
         self._log = log
         self._is_served = is_served
         self._on_status = on_status
+        self._reconciler = reconciler
         self._wall = wall
         self._unserved: set[str] = set()
         self._unanswered: set[str] = set()
@@ -152,8 +157,8 @@ class Pipeline:
             lost = FeedStatus(
                 state=FeedState.BLIND, since=from_us(heard_us), cause=Cause.UPSTREAM_LOST, message=message
             )
-            for writer in self._writers.values():
-                writer.status(lost)
+            for scope in self._writers:
+                self._say(scope, lost)
 
     def _of_feed(self, status: FeedStatus) -> None:
         self._last = status
@@ -174,7 +179,12 @@ class Pipeline:
         if status.state is FeedState.LIVE and not self._is_served(scope):
             self._unserved.add(scope)
         else:
-            self._writers[scope].status(status)
+            self._say(scope, status)
+
+    def _say(self, scope: str, status: FeedStatus) -> None:
+        notices = self._writers[scope].status(status)
+        if self._reconciler is not None:
+            self._reconciler.told(notices)
 
     def _from_now(self) -> FeedStatus:
         """What the feed last said, as it holds for a scope from this moment on."""
@@ -207,16 +217,16 @@ class Pipeline:
             return None
         scope = self._account or self._layout.market_scope(rest.partition(":")[0])
         writer = self._writers.get(scope) if scope not in self._unanswered else None
-        return writer, kind, _take_of(writer, kind)
+        return writer, kind, _take_of(writer, kind, self._reconciler)
 
 
-def _take_of(writer: ScopeWriter | None, kind: Kind) -> Take:
+def _take_of(writer: ScopeWriter | None, kind: Kind, reconciler: Reconciler | None) -> Take:
     if writer is None:
         return lambda _topic, _fields: None
     takes: dict[Kind, Take] = {
         Kind.TICKER: writer.tick,
         Kind.CANDLES: writer.candle,
-        Kind.ORDERS: writer.order,
-        Kind.PORTFOLIO: writer.portfolio,
+        Kind.ORDERS: (reconciler or writer).order,
+        Kind.PORTFOLIO: (reconciler or writer).portfolio,
     }
     return takes[kind]

@@ -81,7 +81,8 @@ def _reload(worker: Worker, before: BridgeSettings, reload: Callable[[], BridgeS
     worker.set_accounts(settings.accounts)
     log = structlog.get_logger()
     log.info("accounts reloaded", accounts=[account.name for account in settings.accounts])
-    others = [name for name in type(settings).model_fields if name not in {"accounts", "api_key", "api_key_file"}]
+    of_accounts = {"accounts", "api_key", "api_key_file", "api_secret", "api_secret_file"}
+    others = [name for name in type(settings).model_fields if name not in of_accounts]
     if changed := [name for name in others if getattr(settings, name) != getattr(before, name)]:
         log.warning("these settings take effect at the next start", settings=changed)
 

@@ -1,8 +1,8 @@
 """Settings of the bridge: flags before environment before file before default, read and checked in this one place.
 
 Every field is at once a flag (``--redis-url``), a variable (``AGENTEXCHANGE_REDIS_URL``) and a key of
-``bridge.toml`` (``redis_url``). The exceptions: the API key, which is never a flag and never in that file, and further
-accounts, which are ``[[account]]`` tables of that file.
+``bridge.toml`` (``redis_url``). The exceptions: the API key and its secret, which are never flags and never in that
+file, and further accounts, which are ``[[account]]`` tables of that file.
 """
 
 from __future__ import annotations
@@ -24,9 +24,17 @@ from .batch import Retention
 from .buffer import BufferLimits
 from .config import WorkerConfig
 from .http import HttpAddress
-from .keys import KEY_VARIABLE, find_api_key, read_key_file, read_key_variable
+from .keys import (
+    KEY_VARIABLE,
+    SECRET_VARIABLE,
+    find_api_key,
+    find_api_secret,
+    read_key_file,
+    read_key_variable,
+)
 from .logs import LogFormat, LogLevel  # noqa: TC001 - pydantic reads the annotations
 from .outbox import OutboxLimits
+from .rest import RestUrl, rest_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,6 +47,8 @@ OFF: Final = "off"
 
 _MIB: Final = 1024 * 1024
 _BUFFER: Final = BufferLimits()
+_VARIABLE: Final = r"^[A-Za-z_][A-Za-z0-9_]{0,127}$"
+_SECRETS: Final = frozenset({"api_key", "api_secret"})
 
 
 class SettingsError(ValueError):
@@ -70,6 +80,10 @@ def _redis(value: Any) -> RedisUrl:
     return value if isinstance(value, RedisUrl) else redis_url(value)
 
 
+def _rest(value: Any) -> RestUrl | None:
+    return value if value is None or isinstance(value, RestUrl) else rest_url(str(value))
+
+
 def _read_already(value: Any) -> tuple[Account, ...]:
     if not isinstance(value, tuple):
         raise ValueError("accounts are [[account]] tables of the --config file")  # noqa: TRY004 - pydantic reports ValueErrors
@@ -77,25 +91,35 @@ def _read_already(value: Any) -> tuple[Account, ...]:
 
 
 class AccountTable(BaseModel):
-    """One ``[[account]]`` of the file: a name, and where its key is."""
+    """One ``[[account]]`` of the file: a name, and where its key is; its secret too, if REST wants one."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     key_file: Path | None = None
-    key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")
+    key_env: str | None = Field(default=None, pattern=_VARIABLE)
+    secret_file: Path | None = None
+    secret_env: str | None = Field(default=None, pattern=_VARIABLE)
 
     def read(self) -> Account:
-        """Read its key.
+        """Read its key, and its secret.
 
         Raises:
-            ValueError: not exactly one of ``key_file`` and ``key_env``, or there is no key.
+            ValueError: not exactly one of ``key_file`` and ``key_env``, or both of ``secret_file`` and ``secret_env``;
+                or there is no key or secret where one is said to be.
         """
-        if self.key_file is not None and self.key_env is None:
-            return Account(self.name, read_key_file(self.key_file))
-        if self.key_env is not None and self.key_file is None:
-            return Account(self.name, read_key_variable(self.key_env))
-        raise ValueError("give either key_file or key_env")
+        key = _only_one("key", self.key_file, self.key_env)
+        if key is None:
+            raise ValueError("give either key_file or key_env")
+        return Account(self.name, key, _only_one("secret", self.secret_file, self.secret_env))
+
+
+def _only_one(noun: str, file: Path | None, variable: str | None) -> SecretStr | None:
+    if file is not None and variable is not None:
+        raise ValueError(f"give either {noun}_file or {noun}_env")
+    if variable is not None:
+        return read_key_variable(variable)
+    return None if file is None else read_key_file(file)
 
 
 def _group(name: str, *, flag: str | None = None, metavar: str | None = None) -> Any:
@@ -134,6 +158,19 @@ class BridgeSettings(BaseSettings):
     api_key_file: Path | None = Field(
         default=None,
         description=f"file that holds the API key (or set {KEY_VARIABLE})",
+        json_schema_extra=_group("upstream", metavar="FILE"),
+    )
+    rest_url: Annotated[RestUrl | None, NoDecode, PlainValidator(_rest)] = Field(
+        default=None,
+        description="the platform's REST, https:// or http://, asked for orders and portfolio after a blind span",
+        json_schema_extra=_group("upstream", metavar="URL"),
+    )
+    api_secret: SecretStr | None = Field(
+        default=None, description="the key's secret: environment only", json_schema_extra=_group("")
+    )
+    api_secret_file: Path | None = Field(
+        default=None,
+        description=f"file that holds the key's secret, where REST wants one (or set {SECRET_VARIABLE})",
         json_schema_extra=_group("upstream", metavar="FILE"),
     )
     exit_on_auth_failure: bool = Field(
@@ -248,7 +285,8 @@ class BridgeSettings(BaseSettings):
     def secrets(self) -> tuple[SecretStr, ...]:
         """What no log line may show."""
         password = self.redis_url.password
-        return (*(account.key for account in self.accounts), *([] if password is None else [password]))
+        known = [*(secret for account in self.accounts for secret in (account.key, account.secret)), password]
+        return tuple(secret for secret in known if secret is not None)
 
     def worker_config(self) -> WorkerConfig:
         """What the worker is built from."""
@@ -261,6 +299,7 @@ class BridgeSettings(BaseSettings):
             redis_url=self.redis_url,
             topics=self.topics,
             account=self.account,
+            rest_url=self.rest_url,
             prefix=self.redis_url.prefix,
             partitions=self.partitions,
             worker_id=self.worker_id,
@@ -282,8 +321,9 @@ def load_settings(flags: Mapping[str, Any], *, config: Path | None = None) -> Br
     """
     in_file = {} if config is None else _read_toml(config)
     tables = in_file.pop("account") if isinstance(in_file.get("account"), list) else []
-    if _in_environment("api_key"):
-        in_file.pop("api_key_file", None)
+    for name in _SECRETS:
+        if _in_environment(name):
+            in_file.pop(f"{name}_file", None)
     given = {**{name: value for name, value in in_file.items() if not _in_environment(name)}, **flags}
     try:
         settings = BridgeSettings(**given)
@@ -311,9 +351,9 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 
 def _check_name(name: str, path: Path) -> None:
-    if name == "api_key":
-        raise SettingsError(f"{path}: api_key does not belong there: set {KEY_VARIABLE}, or api_key_file")
-    valid = sorted(set(BridgeSettings.model_fields) - {"api_key", "accounts"})
+    if name in _SECRETS:
+        raise SettingsError(f"{path}: {name} does not belong there: set {ENV_PREFIX}{name.upper()}, or {name}_file")
+    valid = sorted(set(BridgeSettings.model_fields) - _SECRETS - {"accounts"})
     if name not in valid:
         nearest = get_close_matches(name.replace("-", "_"), valid, 1)
         hint = f"did you mean {nearest[0]!r}?" if nearest else f"use {', '.join(valid)}"
@@ -348,10 +388,10 @@ def flag_of(name: str) -> str:
 def _accounts(settings: BridgeSettings, tables: list[Any], config: Path | None) -> tuple[Account, ...]:
     """The key of the environment or of ``api_key_file`` first, then those of the tables."""
     try:
-        key = find_api_key(settings.api_key_file)
+        key, secret = find_api_key(settings.api_key_file), find_api_secret(settings.api_secret_file)
     except ValueError as exc:
         raise SettingsError(str(exc)) from None
-    first = [] if key is None else [Account(DEFAULT_ACCOUNT, key)]
+    first = [] if key is None else [Account(DEFAULT_ACCOUNT, key, secret)]
     accounts = [*first, *(_account(table, number, config) for number, table in enumerate(tables, 1))]
     if not accounts:
         raise SettingsError(
@@ -370,7 +410,8 @@ def _account(table: Any, number: int, config: Path | None) -> Account:
     except ValidationError as exc:
         fault = exc.errors(include_url=False, include_input=False)[0]
         name = ".".join(str(part) for part in fault["loc"]) or "table"
-        hint = "; the key itself does not belong there" if name in {"key", "api_key"} else ""
+        is_secret = name in {"key", "secret", *_SECRETS}
+        hint = f"; the {name.removeprefix('api_')} itself does not belong there" if is_secret else ""
         raise SettingsError(f"{place}: {name}: {fault['msg']}{hint}") from None
     except ValueError as exc:
         raise SettingsError(f"{place}: {exc}") from None

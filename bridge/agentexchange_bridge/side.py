@@ -20,6 +20,7 @@ class Side:
         self.intake = intake
         self._log = log
         self._feeding: asyncio.Task[None] | None = None
+        self._reconciling: asyncio.Task[None] | None = None
         self._writing: list[asyncio.Task[None]] = []
 
     def start(self, group: asyncio.TaskGroup) -> None:
@@ -27,12 +28,17 @@ class Side:
         writers = self.intake.writers.items()
         self._writing = [group.create_task(writer.run(), name=scope) for scope, writer in writers]
         self._feeding = group.create_task(self.intake.run(), name=self.intake.stats.name)
+        if self.intake.reconciler is not None:
+            self._reconciling = group.create_task(self.intake.reconciler.run(), name="reconcile")
 
     async def end(self, drain_s: float) -> None:
         """Let upstream go, then write what is held and give the leases back, for so long and no longer."""
         self.intake.stop()
         if self._feeding is not None:
             await asyncio.wait((self._feeding,))
+        if self._reconciling is not None:
+            self._reconciling.cancel()
+            await asyncio.wait((self._reconciling,))
         for writer in self.intake.writers.values():
             writer.stop(self.intake.let_go_us)
         if not self._writing:

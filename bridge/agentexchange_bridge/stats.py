@@ -62,6 +62,8 @@ class ScopeStats:
         resent: events written again because Redis had forgotten them. counter
         redis_failures: failed connections and refused requests. counter
         takeovers: leases taken. counter
+        reconciled: events handed out late, after a blind span, because the platform was asked. counter
+        rest_failures: tries to ask it that brought no answer. counter
         write_s_sum, lag_s_sum: sums over batches, seconds. counter
         last_lag_s: lag of the last batch, seconds.
         waiting_ticks, waiting_kept, waiting_bytes: what the buffer holds.
@@ -80,6 +82,8 @@ class ScopeStats:
     resent: int = 0
     redis_failures: int = 0
     takeovers: int = 0
+    reconciled: int = 0
+    rest_failures: int = 0
     write_s_sum: float = 0.0
     lag_s_sum: float = 0.0
     last_lag_s: float = 0.0

@@ -18,10 +18,13 @@ from .accounts import Account, MarketKeys, checked_accounts
 from .batch import BatchEncoder
 from .config import WorkerConfig, new_worker_id
 from .intake import Intake
+from .last_known import LastKnown
 from .lease import Lease
 from .meta import agree_on_layout
 from .outbox import Outbox, OutboxLimits, wall_us
 from .pulse import Pulse
+from .reconcile import Reconciler
+from .rest import RestClient
 from .side import Side
 from .stats import UpstreamStats, WorkerStats
 from .writer import ScopeWriter, WriterOptions
@@ -139,6 +142,9 @@ class Worker:
             return
         for scope in self._accounts.keys() - checked.keys():
             self._end_account(scope, self._accounts.pop(scope))
+        for scope in checked.keys() & self._accounts.keys():
+            if (reconciler := self._accounts[scope].intake.reconciler) is not None:
+                reconciler.rest = self._rest_of(checked[scope])  # its secret may be another
         for scope in checked.keys() - self._accounts.keys():
             self._accounts[scope] = side = self._account_side(checked[scope])
             self._begin_account(scope, side)
@@ -262,15 +268,25 @@ class Worker:
         def make_feed(sink: FeedSink, topics: Iterable[Topic], on_answer: Callable[[], None]) -> Feed:
             return self._feed(account, sink, topics, on_answer)
 
+        reconciler = Reconciler(
+            LastKnown(account.scope, self.layout, self._connect),
+            rest=self._rest_of(account),
+            log=self._log.bind(account=account.name),
+        )
         intake = self._intake(
             f"account:{account.name}",
             account=account.scope,
             topics=_PRIVATE_TOPICS,
             make_feed=make_feed,
             on_status=self._key_refused,
+            reconciler=reconciler,
         )
-        intake.writers[account.scope] = self._writer(account.scope, intake)
+        intake.writers[account.scope] = reconciler.writer = self._writer(account.scope, intake)
         return Side(intake, log=self._log)
+
+    def _rest_of(self, account: Account) -> RestClient | None:
+        url = self.config.rest_url
+        return None if url is None else RestClient(url, account.key, account.secret)
 
     def _intake(self, name: str, **what: Any) -> Intake:
         self.stats.upstreams[name] = upstream = UpstreamStats(name)

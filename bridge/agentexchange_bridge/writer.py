@@ -152,11 +152,14 @@ class ScopeWriter:
         self.outbox.portfolio(topic, fields)
         self._rouse()
 
-    def status(self, status: FeedStatus) -> None:
-        """The upstream feed's state changed."""
-        if self.outbox.is_open:
-            self.outbox.notices(self.outbox.narrator.feed(status))
-            self._rouse()
+    def status(self, status: FeedStatus) -> list[FeedStatus]:
+        """The upstream feed's state changed; returns the notices that tell it."""
+        if not self.outbox.is_open:
+            return []
+        notices = self.outbox.narrator.feed(status)
+        self.outbox.notices(notices)
+        self._rouse()
+        return notices
 
     def stop(self, upstream_ended_us: int) -> None:
         """Write what is held, say that this worker shuts down, give the lease back, and end `run`."""

@@ -118,7 +118,7 @@ class Candle(Event):
 
 
 class OrderUpdate(Event):
-    """One change of one order: topic ``orders``."""
+    """One change of one order: topic ``orders``. ``reconciled``: it happened in a blind span and is told late."""
 
     order_id: str
     symbol: str | None = None
@@ -133,6 +133,7 @@ class OrderUpdate(Event):
     filled_at: str | None = None
     cancelled_at: str | None = None
     rejected_reason: str | None = None
+    reconciled: bool = False
 
     @property
     def is_final(self) -> bool:
@@ -151,7 +152,7 @@ class OrderUpdate(Event):
 
 
 class Portfolio(Event):
-    """One snapshot of an account: topic ``portfolio``."""
+    """One snapshot of an account: topic ``portfolio``. ``reconciled``: it shows what happened in a blind span."""
 
     total_equity: str | None = None
     available_cash: str | None = None
@@ -159,6 +160,7 @@ class Portfolio(Event):
     roi_pct: str | None = None
     realized_pnl: str | None = None
     timestamp: str | None = None
+    reconciled: bool = False
 
     @property
     def total_equity_decimal(self) -> Decimal | None:

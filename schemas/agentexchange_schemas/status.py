@@ -49,6 +49,8 @@ class Cause(StrEnum):
     TRIMMED = "trimmed"
     BEYOND_LIMIT = "beyond_limit"
     SHUTDOWN = "shutdown"
+    ORDERS_UNKNOWN = "orders_unknown"
+    RECONCILED = "reconciled"
     JUNK = "junk"
 
 

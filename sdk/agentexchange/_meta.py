@@ -32,6 +32,7 @@ class EventMeta:
         source: ``live``; on a shared feed also ``latest`` for the value a new handler is given first, ``recovered`` for
             what was missed and read from the log, ``redelivered`` (in a group, or with ``resume``) for what a handler
             may have seen before.
+        reconciled: whether it tells what happened while nothing was seen of the account, and so comes late.
     """
 
     topic: str
@@ -42,6 +43,7 @@ class EventMeta:
     received_time: datetime
     log_id: str | None
     source: str
+    reconciled: bool = False
 
 
 class Origin(NamedTuple):
@@ -68,4 +70,5 @@ def event_meta(topic: str, fields: dict[str, Any], origin: Origin) -> EventMeta:
         received_time=_EPOCH + timedelta(microseconds=received_us),
         log_id=log_id(received_us) if logged else None,
         source=origin.source,
+        reconciled=fields.get("reconciled") is True,
     )

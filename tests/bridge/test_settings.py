@@ -56,6 +56,7 @@ def test_every_setting_is_read_from_each_source(tmp_path: Path, monkeypatch: pyt
         "upstream_url": "wss://example.test",
         "topics": ["ticker:BTCUSDT", "candles:ethusdt:1h"],
         "account": False,
+        "rest_url": "https://example.test/base",
         "exit_on_auth_failure": True,
         "redis_url": "rediss://u:p@example.test:1/2?prefix=crew",
         "partitions": 4,
@@ -73,7 +74,8 @@ def test_every_setting_is_read_from_each_source(tmp_path: Path, monkeypatch: pyt
         "drain_s": 9.5,
         "tick_stale_after_s": 20.0,
     }
-    assert set(values) == set(BridgeSettings.model_fields) - {"api_key", "api_key_file", "accounts"}
+    elsewhere = {"api_key", "api_key_file", "api_secret", "api_secret_file", "accounts"}
+    assert set(values) == set(BridgeSettings.model_fields) - elsewhere
     as_toml = "".join(f"{name} = {str(value).lower() if isinstance(value, bool) else repr(value)}\n"
                       for name, value in values.items())  # fmt: skip
     from_file = load_settings({}, config=toml(tmp_path, as_toml))
@@ -91,7 +93,7 @@ def test_the_worker_gets_what_was_set(monkeypatch: pytest.MonkeyPatch) -> None:
         "redis_url": "redis://h:1/2?prefix=crew", "topics": ["ticker:BTCUSDT"], "partitions": "4", "account": False,
         "worker_id": "w", "lease_ttl_s": "4", "drain_s": "1", "tick_log_age_s": "60", "tick_log_entries": "5000",
         "account_log_age_s": "70", "account_log_entries": "6000", "buffer_ticks": "7000", "buffer_mib": "8",
-        "tick_stale_after_s": "30",
+        "tick_stale_after_s": "30", "rest_url": "http://localhost:1",
     }).worker_config()  # fmt: skip
     assert (config.prefix, config.partitions, config.account, config.worker_id) == ("crew", 4, False, "w")
     assert [str(topic) for topic in config.topics] == ["ticker:BTCUSDT"]
@@ -100,6 +102,7 @@ def test_the_worker_gets_what_was_set(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (config.account_retention.log_max_age_s, config.account_retention.log_max_len) == (70.0, 6000)
     assert (config.limits.buffer.ticks, config.limits.buffer.tick_bytes) == (7000, 8 * 1024**2)
     assert [account.key.get_secret_value() for account in config.accounts] == [KEY]
+    assert str(config.rest_url) == "http://localhost:1"
 
 
 @pytest.mark.parametrize("flags", [{"topics": ["orders"]}, {"topics": [], "account": False}])
@@ -187,7 +190,7 @@ def test_a_key_file_named_in_the_file_yields_to_the_environment(
     ("content", "message"),
     [
         (None, "No such file"),
-        ("", "key: api_key is missing"),
+        ("", "key: must hold 1 to 256"),
         ("two words", "printable ASCII characters without spaces"),
     ],
 )
@@ -235,6 +238,12 @@ def test_accounts_are_tables_of_the_file_behind_the_key_of_the_environment(
         ('name = "a"\nkey_file = "/nowhere/key"', "/nowhere/key: No such file"),
         ('name = "a b"\nkey_env = "A"', "name: String should match"),
         ('name = "a"\nkey = "ak_live_in_the_file"', "the key itself does not belong there"),
+        (
+            'name = "a"\nkey_env = "OTHER_KEY"\nsecret = "ak_live_in_the_file"',
+            "the secret itself does not belong there",
+        ),
+        ('name = "a"\nkey_env = "OTHER_KEY"\nsecret_env = "A"\nsecret_file = "f"', "either secret_file or secret_env"),
+        ('name = "a"\nkey_env = "OTHER_KEY"\nsecret_file = "/nowhere/s"', "/nowhere/s: No such file"),
         ('name = "default"\nkey_env = "OTHER_KEY"', "'default' is named twice"),
         ('name = "a"\nkey_env = "AGENTEXCHANGE_API_KEY"', "'default' and 'a' have the same key"),
     ],
@@ -246,6 +255,30 @@ def test_a_bad_account_is_one_clear_error(
     with pytest.raises(SettingsError, match=message) as caught:
         load_settings({}, config=toml(tmp_path, f"[[account]]\n{table}\n"))
     assert "ak_" not in str(caught.value)
+
+
+def test_a_key_may_have_a_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "secret"
+    path.write_text("sk_from_file\n")
+    monkeypatch.setenv("OTHER_KEY", "ak_other")
+    table = f'[[account]]\nname = "a"\nkey_env = "OTHER_KEY"\nsecret_file = "{path}"'
+    config = toml(tmp_path, f'api_secret_file = "{path}"\n{table}')
+
+    def secrets() -> list[str | None]:
+        settings = load_settings({}, config=config)
+        assert "sk_" not in repr(settings)
+        masked = [secret.get_secret_value() for secret in settings.secrets]
+        found = [account.secret and account.secret.get_secret_value() for account in settings.accounts]
+        assert {secret for secret in found if secret} <= set(masked)
+        return found
+
+    assert secrets() == ["sk_from_file", "sk_from_file"]
+    monkeypatch.setenv("AGENTEXCHANGE_API_SECRET", "sk_environment")
+    assert secrets() == ["sk_environment", "sk_from_file"]
+    with pytest.raises(SettingsError, match="api_secret does not belong there: set AGENTEXCHANGE_API_SECRET"):
+        load_settings({}, config=toml(tmp_path, 'api_secret = "sk_in_the_file"'))
+    with pytest.raises(SettingsError, match="--rest-url: must"):
+        load_settings({"rest_url": "https://user:sk_in_the_url@host"})
 
 
 def test_secrets_show_in_no_repr_and_are_listed_for_the_log() -> None:

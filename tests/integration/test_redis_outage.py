@@ -53,9 +53,12 @@ async def test_redis_killed_under_load_loses_no_order(make_redis: Callable[..., 
         async def on_status(status: Any) -> None:
             got["states"].append((status.scope, str(status.state)))
 
-    async with SandboxExchange(rate=5000, order_rate=100, api_keys=[KEY], journal=journal) as exchange:
+    async with SandboxExchange(rate=5000, api_keys=[KEY], journal=journal) as exchange:
         with worker(exchange.url, server.url, log=tmp_path / "worker.log") as bridge:
             async with client(server.url, register):
+                # before the account's own session is up, orders are sent to the market's, where nobody takes them
+                await eventually(lambda: _is_live(server), what="the account to be live")
+                exchange.control.set_order_rate(100)
                 await eventually(lambda: len(got["orders"]) > 50 and len(got["ticks"]) > 50)
                 server.kill()
                 await asyncio.sleep(AWAY_S)  # the outage itself: its length is what is tested
@@ -84,6 +87,10 @@ def _orders(server: RedisServer) -> list[dict[str, Any]]:
         for event in events
         if event.topic == "orders"
     ]
+
+
+def _is_live(server: RedisServer) -> bool:
+    return bool(Redis.from_url(server.url).hget(f"ax:{{{account_scope(KEY)}}}:status", "state") == b"live")
 
 
 def _causes(server: RedisServer) -> set[Any]:

@@ -28,6 +28,13 @@ def test_unknown_fields_are_kept_and_models_are_frozen() -> None:
         tick.price = "2"
 
 
+@pytest.mark.parametrize("fields", [{"order_id": "1", "status": "filled"}, {"total_equity": "1"}])
+def test_what_comes_late_says_so_and_everything_else_need_not(fields: dict[str, str]) -> None:
+    model = OrderUpdate if "order_id" in fields else Portfolio
+    assert model.model_validate(fields).reconciled is False
+    assert model.model_validate(fields | {"reconciled": True}).reconciled is True
+
+
 def test_a_view_of_a_text_that_is_no_number_names_the_field() -> None:
     with pytest.raises(ValueError, match="fee 'free'"):
         OrderUpdate(order_id="1", status="filled", fee="free").decimal("fee")

@@ -73,12 +73,14 @@ ws.on_ticker("BTCUSDT", recover="none")  # type: ignore[arg-type]
 @ws.on_candles("BTCUSDT", "1m", closed_only=False)
 async def on_candle(candle: Candle, meta: EventMeta) -> None:
     assert_type(meta.topic, str)
+    assert_type(meta.reconciled, bool)
     assert_type(candle.open, str)
 
 
 @ws.on_order_update()
 async def on_order(order: OrderUpdate) -> None:
     assert_type(order.is_final, bool)
+    assert_type(order.reconciled, bool)
 
 
 @ws.on_portfolio()

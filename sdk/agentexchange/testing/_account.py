@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from agentexchange.testing._market import Pair
 
-__all__ = ["START_CASH", "Account", "Order"]
+__all__ = ["OPEN_STATUSES", "START_CASH", "Account", "Order"]
 
 START_CASH = Decimal(100_000)
 _FEE = Decimal("0.001")
@@ -26,7 +26,7 @@ _PLACES = Decimal("0.00000001")
 _PERCENT_PLACES = Decimal("0.0001")
 _MAX_OPEN = 20
 _REJECTED, _CANCELLED, _PARTIAL, _NEW = 0.08, 0.15, 0.4, 0.4
-_OPEN = ("pending", "partially_filled")
+OPEN_STATUSES = ("pending", "partially_filled")
 
 
 @dataclass
@@ -103,7 +103,7 @@ class Account:
             return order, False
         order = self._rng.choice(self._orders)
         filled = self._advance(order)
-        if order.status not in _OPEN:
+        if order.status not in OPEN_STATUSES:
             self._orders.remove(order)
         return order, filled
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from agentexchange.testing._hub import Hub
     from agentexchange.testing._observe import ConnectionInfo, Observations
     from agentexchange.testing._options import Knobs
+    from agentexchange.testing._rest import RestDesk
 
 __all__ = ["SandboxControl"]
 
@@ -32,11 +33,14 @@ class SandboxControl:
     after ``timeout`` seconds.
     """
 
-    def __init__(self, *, knobs: Knobs, hub: Hub, engine: Engine, door: Door, seen: Observations) -> None:
+    def __init__(
+        self, *, knobs: Knobs, hub: Hub, engine: Engine, door: Door, rest: RestDesk, seen: Observations
+    ) -> None:
         self._knobs = knobs
         self._hub = hub
         self._engine = engine
         self._door = door
+        self._rest = rest
         self._seen = seen
 
     def _chosen(self, connection: int | None, api_key: str | None) -> list[Session]:
@@ -217,6 +221,27 @@ class SandboxControl:
         """Answer every handshake ``seconds`` late."""
         self._door.delay = _not_negative("seconds", seconds)
 
+    # REST
+
+    def refuse_rest(self, status: int = 503) -> None:
+        """Answer every REST request with ``status`` until ``accept_rest``."""
+        if status not in _HTTP_STATUS:
+            raise ValueError(f"not an HTTP status of a refusal (400 to 599): {status}")
+        self._rest.refusal = status
+
+    def delay_rest(self, seconds: float) -> None:
+        """Answer every REST request ``seconds`` late."""
+        self._rest.delay = _not_negative("seconds", seconds)
+
+    def garble_rest(self, body: bytes) -> None:
+        """Answer every REST request with 200 and ``body``, JSON or not."""
+        self._rest.body = body
+
+    def accept_rest(self) -> None:
+        """End ``refuse_rest``, ``delay_rest`` and ``garble_rest``."""
+        self._rest.refusal = self._rest.body = None
+        self._rest.hurry()
+
     # What is to be seen
 
     @property
@@ -233,6 +258,11 @@ class SandboxControl:
     def handshakes_refused(self) -> int:
         """Handshakes refused since the start."""
         return self._seen.handshakes_refused
+
+    @property
+    def rest_requests(self) -> int:
+        """REST requests received since the start."""
+        return self._seen.rest_requests
 
     @property
     def requests(self) -> int:
@@ -290,6 +320,10 @@ class SandboxControl:
     async def wait_for_requests(self, count: int, *, timeout: float = _WAIT) -> None:  # noqa: ASYNC109  # as above
         """Wait until ``count`` messages were received since the start."""
         await self._wait(lambda: self.requests >= count, timeout, f"{count} messages received")
+
+    async def wait_for_rest_requests(self, count: int, *, timeout: float = _WAIT) -> None:  # noqa: ASYNC109  # as above
+        """Wait until ``count`` REST requests were received since the start."""
+        await self._wait(lambda: self.rest_requests >= count, timeout, f"{count} REST requests")
 
     async def wait_for_pongs(self, count: int, *, timeout: float = _WAIT) -> None:  # noqa: ASYNC109  # as above
         """Wait until ``count`` valid heartbeat answers came since the start."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from agentexchange.testing._account import Account
 from agentexchange.testing._candles import Bar, CandleBook
 from agentexchange.testing._frames import text_frame, timestamp
+from agentexchange.testing._ledger import Ledger
 from agentexchange.testing._market import Market
 from agentexchange.testing._pairs import make_pairs
 
@@ -56,6 +57,7 @@ class Engine:
         self._forming_due = 0.0
         self._forming_sent: dict[str, tuple[int, int]] = {}
         self._accounts: dict[str, Account] = {}
+        self._ledgers: dict[str, Ledger] = {}
 
     def now(self) -> str:
         """The time of the injected clock as a timestamp."""
@@ -143,27 +145,37 @@ class Engine:
             found = self._accounts[key] = Account(pairs, f"account:{self._options.seed}:{len(self._accounts)}")
         return found
 
+    def ledger(self, key: str) -> Ledger:
+        """What was pushed of the account of a key."""
+        return self._ledgers.setdefault(key, Ledger())
+
     def orders(self, key: str, count: int) -> None:
         """Move the orders of ``key`` on by ``count`` updates; each fill brings a portfolio."""
         account = self.account(key)
         for _ in range(count):
             order, filled = account.step()
-            stamp = self.now()
-            self._hub.send_private("order", "orders", key, self._dialect.order(order.fields(stamp)))
+            self.any_order((key,), order.fields(self.now()))
             if filled:
                 self.portfolio(key)
 
     def any_order(self, keys: Iterable[str], fields: Mapping[str, Any]) -> None:
         """Send an order of the caller's own making."""
         for key in keys:
+            self.ledger(key).record(fields, self.now())
             self._hub.send_private("order", "orders", key, self._dialect.order(fields))
 
     def any_portfolio(self, keys: Iterable[str], fields: Mapping[str, Any]) -> None:
         """Send a portfolio of the caller's own making."""
         for key in keys:
+            self.ledger(key).record_portfolio(fields)
             self._hub.send_private("portfolio", "portfolio", key, self._dialect.portfolio(fields))
 
     def portfolio(self, key: str) -> None:
         """Send the portfolio of ``key`` as it is now."""
-        fields = self.account(key).portfolio(self.now())
+        self.ledger(key).record_portfolio(None)
+        fields = self.portfolio_fields(key)
         self._hub.send_private("portfolio", "portfolio", key, self._dialect.portfolio(fields))
+
+    def portfolio_fields(self, key: str) -> dict[str, Any]:
+        """The portfolio of ``key`` as it is now, or as the caller last said that it is."""
+        return self.ledger(key).portfolio or dict(self.account(key).portfolio(self.now()))

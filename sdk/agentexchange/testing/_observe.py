@@ -32,6 +32,7 @@ class Observations:
     def __init__(self) -> None:
         self.connections_total = 0
         self.handshakes_refused = 0
+        self.rest_requests = 0
         self.requests = 0
         self.pongs = 0
         self.ticks_dropped = 0

@@ -33,6 +33,7 @@ class SandboxKeywords(TypedDict, total=False):
     rate: float
     seed: int
     api_keys: Sequence[str]
+    api_secret: str | None
     dialect: DialectName
     push_candles: bool | None
     order_rate: float
@@ -60,6 +61,7 @@ class SandboxOptions:
     rate: float = 500.0
     seed: int = 1
     api_keys: Sequence[str] = field(default=(DEMO_KEY,), repr=False)
+    api_secret: str | None = field(default=None, repr=False)
     dialect: DialectName = "live"
     push_candles: bool | None = None
     order_rate: float = 0.0

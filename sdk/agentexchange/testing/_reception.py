@@ -13,6 +13,7 @@ from websockets.http11 import Response
 
 from agentexchange.testing._door import FIRST_CLOSE_CODE, Door, key_of
 from agentexchange.testing._requests import judge
+from agentexchange.testing._rest import is_rest
 from agentexchange.testing._session import ABORT, IDLE, UNAUTHORIZED, Session
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from agentexchange.testing._observe import Observations
     from agentexchange.testing._options import Knobs, SandboxOptions
     from agentexchange.testing._requests import Verdict
+    from agentexchange.testing._rest import RestDesk
 
 __all__ = ["CLOSE_TIMEOUT", "Reception"]
 
@@ -32,16 +34,21 @@ CLOSE_TIMEOUT = 1.0  # seconds that a client has to answer a close frame before 
 class Reception:
     """Receives the clients of one sandbox; ``admit`` and ``attend`` are the WebSocket server's callbacks."""
 
-    def __init__(self, *, options: SandboxOptions, knobs: Knobs, hub: Hub, door: Door, seen: Observations) -> None:
+    def __init__(
+        self, *, options: SandboxOptions, knobs: Knobs, hub: Hub, door: Door, rest: RestDesk, seen: Observations
+    ) -> None:
         self._options = options
         self._knobs = knobs
         self._hub = hub
         self._door = door
+        self._rest = rest
         self._seen = seen
         self._numbers = count(1)
 
     async def admit(self, _connection: ServerConnection, request: Request) -> Response | None:
-        """Answer a handshake: None to go on with it, else the refusal, with an empty body as the platform's."""
+        """Answer a handshake (None to go on with it, else a refusal, with an empty body as the platform's) or REST."""
+        if is_rest(request.path):
+            return await self._rest.answer(request)
         await self._door.pass_gate()
         refusal = self._door.refusal_of(request.path)
         if refusal is None or refusal >= FIRST_CLOSE_CODE:

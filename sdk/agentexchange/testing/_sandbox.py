@@ -16,6 +16,7 @@ from agentexchange.testing._hub import Hub
 from agentexchange.testing._observe import Observations
 from agentexchange.testing._options import SandboxKeywords, SandboxOptions
 from agentexchange.testing._reception import CLOSE_TIMEOUT, Reception
+from agentexchange.testing._rest import RestDesk
 from agentexchange.testing._session import RESTART
 
 __all__ = ["SandboxExchange"]
@@ -47,6 +48,7 @@ class SandboxExchange:
         rate: ticks per second over all pairs, 0 for those of ``control.tick`` alone.
         seed: same seed, same pairs, prices, quantities and orders.
         api_keys: the keys that are let in; each has an account of its own.
+        api_secret: what REST requests must name beside a key; None: the key will do.
         dialect: ``live`` or ``page``.
         push_candles: push candles; None as the dialect does (page: yes, live: no).
         order_rate: order updates per second and key.
@@ -77,11 +79,14 @@ class SandboxExchange:
         )
         self._engine = Engine(self._options, self._hub)
         self._door = Door(self._options)
+        self._rest = RestDesk(
+            engine=self._engine, door=self._door, seen=self._seen, api_secret=self._options.api_secret
+        )
         self.control = SandboxControl(
-            knobs=self._knobs, hub=self._hub, engine=self._engine, door=self._door, seen=self._seen
+            knobs=self._knobs, hub=self._hub, engine=self._engine, door=self._door, rest=self._rest, seen=self._seen
         )
         self._reception = Reception(
-            options=self._options, knobs=self._knobs, hub=self._hub, door=self._door, seen=self._seen
+            options=self._options, knobs=self._knobs, hub=self._hub, door=self._door, rest=self._rest, seen=self._seen
         )
         self._accepted: WeakSet[ServerConnection] = WeakSet()
         self._port = 0
@@ -99,8 +104,17 @@ class SandboxExchange:
     @property
     def url(self) -> str:
         """The base URL for a client, such as ``ws://127.0.0.1:43210``."""
+        return f"ws://{self._place}"
+
+    @property
+    def rest_url(self) -> str:
+        """The base URL of REST, such as ``http://127.0.0.1:43210``."""
+        return f"http://{self._place}"
+
+    @property
+    def _place(self) -> str:
         host = self._options.host
-        return f"ws://[{host}]:{self._port}" if ":" in host else f"ws://{host}:{self._port}"
+        return f"[{host}]:{self._port}" if ":" in host else f"{host}:{self._port}"
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -160,6 +174,7 @@ class SandboxExchange:
             for session in tuple(self._hub.sessions.values()):
                 session.end(RESTART)
             self._door.open_gate()
+            self._rest.hurry()
             server.close(close_connections=False)  # each handler closes its own with 1012
             await self._cut_off_rest(server)
 

@@ -42,6 +42,11 @@ class SandboxThread:
         return self._exchange.url
 
     @property
+    def rest_url(self) -> str:
+        """The base URL of REST."""
+        return self._exchange.rest_url
+
+    @property
     def port(self) -> int:
         """The port that it listens on."""
         return self._exchange.port
