@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ._options import RecorderOptions, RecorderStats
 from ._recorder import Recorder
-from ._tell import sentence_of
-from ._watch import LogWatch
+from ._tell import sentences_of
+from ._watch import Hole, LogWatch
 
-__all__ = ["LogWatch", "Recorder", "RecorderOptions", "RecorderStats", "sentence_of"]
+__all__ = ["Hole", "LogWatch", "Recorder", "RecorderOptions", "RecorderStats", "sentences_of"]

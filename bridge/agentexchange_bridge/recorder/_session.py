@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agentexchange.redis import ReplyError, pack
 
-from ._tell import notice_of, recorder_lane, sentence_of
+from ._tell import notice_of, recorder_lane, sentences_of
 
 if TYPE_CHECKING:
     import asyncio
@@ -88,6 +88,7 @@ class RecorderSession:
             self._tell(source, await source.learn(self._stream))
 
     async def _take(self, source: LogSource, entries: list[Any]) -> None:
+        had_junk = source.watch.junk > 0
         raws, holes = source.watch.take([entry[1][1] for entry in entries])
         if any(hole.first is None for hole in holes):  # numbers that begin anew: perhaps of another log
             replaced = await source.learn(self._stream)
@@ -95,6 +96,8 @@ class RecorderSession:
                 self._tell(source, replaced)
                 return
         self._tell(source, holes)
+        if source.watch.junk and not had_junk:
+            self._options.tell(f"{source.key}: entries that are no envelopes, or out of order, are left out")
         self._writer.add(source.lane, raws)
         source.cursor = entries[-1][0]
 
@@ -104,4 +107,5 @@ class RecorderSession:
             self._writer.add(lane, [notice_of(source.scope, hole, after_us=self._writer.last_us(lane) or 0)])
             self._stats.holes += 1
             self._stats.missing += hole.missing or 0
-            self._options.tell(sentence_of(source.scope, hole))
+        for sentence in sentences_of(source.scope, holes):
+            self._options.tell(sentence)

@@ -10,12 +10,16 @@ from agentexchange_schemas import Cause, FeedState, FeedStatus
 from agentexchange_schemas.envelope import STATUS_TOPIC, encode
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ._watch import Hole
 
-__all__ = ["RECORDER_LOG", "notice_of", "recorder_lane", "sentence_of"]
+__all__ = ["RECORDER_LOG", "notice_of", "recorder_lane", "sentence_of", "sentences_of"]
 
 RECORDER_LOG: Final = "recorder"
 """The log of a lane that holds what the recorder itself tells."""
+
+_TOLD_AT_ONCE: Final = 3
 
 
 def recorder_lane(scope: str) -> Lane:
@@ -41,6 +45,13 @@ def notice_of(scope: str, hole: Hole, *, after_us: int) -> bytes:
         message=f"recorder: {sentence_of(scope, hole)}",
     )
     return encode(STATUS_TOPIC, 0, None, None, max(hole.until_us - 1, after_us, 0), status.to_fields())
+
+
+def sentences_of(scope: str, holes: Sequence[Hole]) -> list[str]:
+    """What is missing, for people: when hundreds of topics lack something at once, the first few and how many more."""
+    told = [sentence_of(scope, hole) for hole in holes[:_TOLD_AT_ONCE]]
+    more = len(holes) - len(told)
+    return [*told, f"{scope}: {more} more gaps like these"] if more else told
 
 
 def sentence_of(scope: str, hole: Hole) -> str:

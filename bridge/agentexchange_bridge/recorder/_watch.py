@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from agentexchange.recording import place_of
+from agentexchange.recording import step_of
 from agentexchange_schemas import Cause, EnvelopeError
 from agentexchange_schemas.envelope import MAX_ENVELOPE_BYTES
 
@@ -52,8 +52,8 @@ class LogWatch:
 
     def __init__(self, wants: Callable[[str], bool], last_us: int = 0) -> None:
         self._wants = wants
-        self._seqs: dict[str, int] = {}
-        self._unwanted: set[str] = set()
+        self._seqs: dict[bytes, int] = {}
+        self._unwanted: set[bytes] = set()
         self.last_us = last_us
         self.junk = 0
 
@@ -69,7 +69,7 @@ class LogWatch:
         holes: list[Hole] = []
         for raw in raws:
             try:
-                topic, _, seq, received_us = place_of(raw)
+                topic, seq, received_us = step_of(raw)
             except EnvelopeError:
                 self.junk += 1
                 continue
@@ -79,12 +79,12 @@ class LogWatch:
             if topic in unwanted:
                 continue
             known = seqs.get(topic)
-            if known is None and not self._wants(topic):
+            if known is None and not self._wants(topic.decode()):
                 unwanted.add(topic)
                 continue
             if seq is not None:
                 if known is not None and seq != known + 1:
-                    holes.append(_hole(topic, known, seq, before_us, received_us))
+                    holes.append(_hole(topic.decode(), known, seq, before_us, received_us))
                 seqs[topic] = seq
             kept.append(raw)
             before_us = received_us
@@ -94,11 +94,12 @@ class LogWatch:
     def trimmed_tails(self, counters: Mapping[str, int], now_us: int) -> list[Hole]:
         """Topics that have got further than what was read of them, though the whole log was: once asked, told once."""
         holes = []
-        for topic, seq in self._seqs.items():
+        for name, seq in self._seqs.items():
+            topic = name.decode()
             counted = counters.get(topic, seq)
             if counted > seq:
                 holes.append(_hole(topic, seq, counted + 1, self.last_us, now_us))
-        self._seqs.update({hole.topic: hole.last for hole in holes if hole.topic and hole.last})
+                self._seqs[name] = counted
         return holes
 
     def begin_anew(self) -> None:

@@ -13,7 +13,7 @@ from agentexchange._shared.commands import START, id_of
 from agentexchange._shared.read import layout_of, pairs
 from agentexchange.recording import Lane, LaneRun, Recording, TopicChoice, received_of
 from agentexchange.redis import public_errors, sync_client
-from agentexchange_bridge.recorder import LogWatch, sentence_of
+from agentexchange_bridge.recorder import LogWatch, sentences_of
 from agentexchange_schemas.layout import LOG_FIELD, LOG_ID_FIELD
 
 from ._state import partitions_of
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import redis
 
     from agentexchange._urls import RedisUrl
+    from agentexchange_bridge.recorder import Hole
     from agentexchange_schemas import Layout
 
 __all__ = ["Choice", "file_runs", "partitions_in", "redis_runs", "scopes_in"]
@@ -131,15 +132,17 @@ def _log_runs(
     name: Any = client.hget(layout.seq(scope), LOG_ID_FIELD)
     lane = Lane(scope, key.removeprefix(layout.base(scope)), "" if name is None else name.decode(errors="replace"))
     watch = LogWatch(TopicChoice(choice.topics).wants)
+    holes: list[Hole] = []
     after = id_of(choice.start_us - 1) if choice.start_us else START
     end = "+" if choice.end_us is None else b"(" + id_of(choice.end_us)
     while entries := _page(client, key, after, end):
-        raws, holes = watch.take(fields[_FIELD] for _, fields in entries if _FIELD in fields)
-        for hole in holes:
-            tell(sentence_of(scope, hole))
+        raws, found = watch.take(fields[_FIELD] for _, fields in entries if _FIELD in fields)
+        holes += found
         if raws:
             yield LaneRun(lane, raws)
         after = entries[-1][0]
+    for sentence in sentences_of(scope, holes):
+        tell(sentence)
     if watch.junk:
         tell(f"{key}: {watch.junk} entries are no envelopes, or out of order: left out")
 

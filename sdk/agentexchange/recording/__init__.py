@@ -9,7 +9,7 @@ from agentexchange.errors import RecordingError
 
 from ._block import Lane
 from ._moments import moment_us
-from ._peek import Place, place_of, received_of, topic_of
+from ._peek import Place, place_of, received_of, step_of, topic_of
 from ._scan import Cut
 from ._topics import TopicChoice
 from .reader import LaneRun, Recorded, Recording
@@ -33,5 +33,6 @@ __all__ = [
     "moment_us",
     "place_of",
     "received_of",
+    "step_of",
     "topic_of",
 ]

@@ -14,11 +14,12 @@ from agentexchange_schemas.envelope import decode
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Place", "place_of", "received_of", "topic_of", "topics_of"]
+__all__ = ["Place", "place_of", "received_of", "step_of", "topic_of", "topics_of"]
 
 _BEFORE_TOPIC: Final = b"\xa1v\x01\xa1t"  # behind the byte that counts the keys
 _FIXSTR: Final = range(0xA0, 0xC0)
 _TOPIC_AT: Final = 7
+_NIL: Final = b"\xc0"
 
 _match = re.compile(
     rb"[\x87\x88]\xa1v\x01\xa1t(?:[\xa0-\xbf]|\xd9.)([!-~]+)"
@@ -29,7 +30,6 @@ _match = re.compile(
     re.DOTALL,
 ).match
 _number = int.from_bytes
-_new = tuple.__new__
 
 
 class Place(NamedTuple):
@@ -39,6 +39,21 @@ class Place(NamedTuple):
     epoch: int
     seq: int | None
     received_us: int
+
+
+def step_of(raw: bytes) -> tuple[bytes, int | None, int]:
+    """Topic (as bytes), seq and ``r``: what shows whether any is missing before it; half the cost of `place_of`.
+
+    Raises:
+        EnvelopeError: not an envelope.
+    """
+    found = _match(raw)
+    if found is None:
+        envelope = decode(raw)
+        return envelope.topic.encode(), envelope.seq, envelope.received_us
+    topic, _, seq, received = found.groups()
+    # a one-byte number is its own code, others follow theirs
+    return topic, None if seq == _NIL else _number(seq[1:] or seq), _number(received)
 
 
 def topic_of(raw: bytes) -> str:
@@ -88,13 +103,5 @@ def place_of(raw: bytes) -> Place:
         envelope = decode(raw)
         return Place(envelope.topic, envelope.epoch, envelope.seq, envelope.received_us)
     topic, epoch, seq, received = found.groups()
-    # a one-byte number is its own code, others follow theirs; tuple.__new__ skips the named tuple's own constructor
-    return _new(
-        Place,
-        (
-            topic.decode(),
-            _number(epoch[1:] or epoch),
-            None if seq == b"\xc0" else _number(seq[1:] or seq),
-            _number(received),
-        ),
-    )
+    number = None if seq == _NIL else _number(seq[1:] or seq)
+    return Place(topic.decode(), _number(epoch[1:] or epoch), number, _number(received))

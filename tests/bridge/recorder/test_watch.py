@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from agentexchange_bridge.recorder._tell import notice_of, sentence_of
+from agentexchange_bridge.recorder._tell import notice_of, sentence_of, sentences_of
 from agentexchange_bridge.recorder._watch import Hole, LogWatch
 from agentexchange_schemas import Cause, FeedStatus
 from agentexchange_schemas.envelope import MAX_ENVELOPE_BYTES, decode, encode
@@ -76,3 +76,11 @@ def test_each_kind_of_hole_has_its_sentence() -> None:
     assert "3 events (6 to 8) were trimmed" in sentence_of("m0", Hole("ticker:A", Cause.TRIMMED, 0, 1, 6, 8))
     assert "no longer holds everything after 1970" in sentence_of("m0", Hole(None, Cause.TRIMMED, 0, 1))
     assert "was replaced by another" in sentence_of("m0", Hole(None, Cause.LOG_REPLACED, 0, 1))
+
+
+def test_hundreds_of_holes_at_once_are_few_sentences() -> None:
+    holes = [Hole(f"ticker:T{number}", Cause.LOG_REPLACED, 0, 1) for number in range(600)]
+    told = sentences_of("m0", holes)
+    assert len(told) == 4
+    assert told[-1] == "m0: 597 more gaps like these"
+    assert len(sentences_of("m0", holes[:3])) == 3
