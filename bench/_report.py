@@ -40,6 +40,11 @@ class Report:
         value = {row.what: row.value for row in self.rows}
         self.add(stage, what, value[of] / value[to], "ratio", target)
 
+    def difference(self, stage: str, what: str, of: str, to: str, target: str = "") -> None:
+        """Add the difference of two figures named by their ``what``."""
+        value = {row.what: row.value for row in self.rows}
+        self.add(stage, what, value[of] - value[to], target=target)
+
     def show(self) -> None:
         """Print the table and write the file."""
         table = Table(title="CPU per event, measured by the operating system")

@@ -1,4 +1,4 @@
-"""An upstream that costs next to nothing: plays the recorded frames at any rate to one client.
+"""An upstream that costs next to nothing: plays the recorded frames at any rate to one client, over all its sessions.
 
 Run as ``python -m bench.blaster``; prints its port; reads ``COUNT RATE STAMPED`` lines (rate 0 = as fast as the
 client reads) and plays that many frames, then prints ``done``. Ends at the end of its input.
@@ -12,6 +12,7 @@ import json
 import struct
 import sys
 import time
+from collections import defaultdict
 from itertools import cycle, islice
 from typing import TYPE_CHECKING
 
@@ -21,9 +22,10 @@ from websockets.exceptions import ConnectionClosed
 from ._frames import frames, stamped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 BURST = 64
+ALL = b"all"
 SUBSCRIPTION_KEYS = ("channel", "symbol", "interval")
 
 
@@ -34,12 +36,21 @@ def wire(payload: bytes) -> bytes:
     return head + payload
 
 
+def symbol_of(frame: bytes) -> bytes:
+    """The symbol of a recorded frame: the fourth string in it."""
+    return frame.split(b'"', 8)[7]
+
+
 class Blaster:
-    """Acknowledges what a client subscribes and plays frames to the newest client."""
+    """Acknowledges what a client subscribes and plays each frame to the newest session that subscribed its symbol.
+
+    A frame of a symbol that nobody subscribed goes to the newest session of all.
+    """
 
     def __init__(self) -> None:
         self._client: asyncio.Future[ServerConnection] = asyncio.get_running_loop().create_future()
-        self._recorded: Iterator[bytes] = cycle(frames())
+        self._holders: dict[bytes, ServerConnection] = {}
+        self._recorded: Iterator[tuple[bytes, bytes]] = cycle([(symbol_of(frame), frame) for frame in frames()])
 
     async def handle(self, connection: ServerConnection) -> None:
         """Answer subscriptions for as long as the client stays."""
@@ -54,9 +65,22 @@ class Blaster:
                     request[key] for key in SUBSCRIPTION_KEYS if key in request
                 )  # fmt: skip
                 await connection.send(json.dumps({"type": "subscribed", "channel": name}))
+                if request["channel"] in ("orders", "portfolio"):
+                    continue
+                self._holders[name.removeprefix("ticker:").encode()] = connection
                 if self._client.done():
                     self._client = asyncio.get_running_loop().create_future()
                 self._client.set_result(connection)
+
+    def _shares(
+        self, chunk: list[tuple[bytes, bytes]], newest: ServerConnection
+    ) -> Iterable[tuple[ServerConnection, list[bytes]]]:
+        """Which session gets which frames."""
+        rest = self._holders.get(ALL, newest)
+        shares: dict[ServerConnection, list[bytes]] = defaultdict(list)
+        for symbol, frame in chunk:
+            shares[self._holders.get(symbol, rest)].append(frame)
+        return shares.items()
 
     async def play(self, count: int, rate: int, *, stamp: bool) -> None:
         """Send ``count`` frames, ``rate`` a second, in bursts as small as the rate allows."""
@@ -67,8 +91,9 @@ class Blaster:
             if connection.transport.is_closing():
                 return
             chunk = list(islice(self._recorded, min(burst, count - sent)))
-            connection.transport.write(b"".join(wire(stamped(frame) if stamp else frame) for frame in chunk))
-            await connection.drain()
+            for session, share in self._shares(chunk, connection):
+                session.transport.write(b"".join(wire(stamped(frame) if stamp else frame) for frame in share))
+                await session.drain()
             sent += len(chunk)
             if rate:
                 await asyncio.sleep(max(0.0, started + sent / rate - time.perf_counter()))

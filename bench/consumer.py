@@ -80,6 +80,36 @@ async def _sdk_singles(url: str, meter: Meter, names: list[str]) -> None:
     await client.connect()
 
 
+async def sdk_sessions_1(url: str, meter: Meter) -> None:
+    """The SDK straight with a handler for each of 600 symbols, over one session: ``ticker:all``."""
+    await _sdk_sessions(url, meter, 1)
+
+
+async def sdk_sessions_60(url: str, meter: Meter) -> None:
+    """The same, one by one over 60 sessions."""
+    await _sdk_sessions(url, meter, 60)
+
+
+async def _sdk_sessions(url: str, meter: Meter, sessions: int) -> None:
+    client = AgentExchangeWS(
+        api_key=KEY, base_url=url, max_sessions=sessions, ticker_all_from=None if sessions > 1 else 100
+    )
+    task = asyncio.create_task(client.connect())
+
+    async def handle(data: dict[str, Any]) -> None:
+        if is_complete:
+            meter.event(data)
+
+    is_complete = False
+    for symbol in symbols():
+        client.on_ticker(symbol)(handle)
+    while client.stats().transport.get("sessions_open", 0) < sessions:  # noqa: ASYNC110 - there is no event for it
+        await asyncio.sleep(0.1)
+    await asyncio.sleep(1.0)  # the last one's subscriptions
+    is_complete = True
+    await task
+
+
 async def sdk_all(url: str, meter: Meter) -> None:
     """The SDK with one handler for everything."""
     client = AgentExchangeWS(api_key=KEY, base_url=url)
@@ -143,7 +173,18 @@ async def websockets(url: str, meter: Meter) -> None:
 
 
 KINDS: dict[str, Callable[[str, Meter], Coroutine[Any, Any, None]]] = {
-    kind.__name__: kind for kind in (sdk_400, sdk_600, sdk_all, redis_py, redis_py_stream, faststream, websockets)
+    kind.__name__: kind
+    for kind in (
+        sdk_400,
+        sdk_600,
+        sdk_all,
+        sdk_sessions_1,
+        sdk_sessions_60,
+        redis_py,
+        redis_py_stream,
+        faststream,
+        websockets,
+    )
 }
 
 

@@ -70,6 +70,11 @@ class MarketKeys:
         self.current = self._accounts[0]
 
     @property
+    def scopes(self) -> tuple[str, ...]:
+        """The scopes of all accounts."""
+        return tuple(account.scope for account in self._accounts)
+
+    @property
     def has_others(self) -> bool:
         """Whether another key could take over."""
         return len(self._accounts) > 1

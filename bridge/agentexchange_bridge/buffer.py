@@ -131,6 +131,10 @@ class EventBuffer:
             self._kept_bytes -= len(oldest[5]) + ITEM_OVERHEAD_BYTES
             self._lose(oldest, Cause.DROPPED)
 
+    def holds(self, flag: str) -> bool:
+        """Whether a kept event with this flag waits."""
+        return any(item[1] == flag for item in self._kept)
+
     def take(self, max_events: int, max_bytes: int) -> list[Item]:
         """Remove and return the oldest events: at most ``max_events``, and few more once ``max_bytes`` are passed."""
         taken: list[Item] = []

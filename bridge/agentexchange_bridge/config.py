@@ -9,6 +9,7 @@ import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from agentexchange.candles import CandleSource
 from agentexchange_schemas import Layout, Topic
 
 from .accounts import Account, checked_accounts
@@ -50,10 +51,16 @@ class WorkerConfig:
             refused.
         redis_url: where to write.
         topics: market topics to subscribe; private ones follow ``account``.
+        candles: where candles come from: upstream, ticks, or upstream with ticks where it pushes none.
         account: whether to serve the accounts' orders and portfolio, each in a scope of its own.
         prefix: what every name in Redis begins with.
         partitions: number of market scopes; every worker and client of one prefix must agree.
         worker_id: 1 to 64 of ``A-Z a-z 0-9 . _ -``, unique per process; None makes one.
+        max_sessions: sessions for market data at most; one takes 10 topics.
+        ticker_all_from: with more symbols than this, ``ticker:all`` is subscribed instead, and so it is where they do
+            not fit into ``max_sessions``; None: never.
+        follow_interest: whether to subscribe, beside ``topics``, what clients want.
+        interest_grace_s: how long a topic stays subscribed after the last client that wanted it.
         rest_url: where the platform is asked what happened in a blind span of an account; None: it is not asked.
         tick_stale_after_s: how long ``ticker:all`` may be without any tick before the session is replaced.
         lease_ttl_s: how long a lease lives without a heartbeat.
@@ -76,10 +83,15 @@ class WorkerConfig:
     accounts: tuple[Account, ...]
     redis_url: RedisUrl
     topics: tuple[Topic, ...] = (Topic.ticker("all"),)
+    candles: CandleSource = CandleSource.AUTO
     account: bool = True
     prefix: str = "ax"
     partitions: int = 1
     worker_id: str | None = None
+    max_sessions: int = 10
+    ticker_all_from: int | None = 100
+    follow_interest: bool = True
+    interest_grace_s: float = 30.0
     rest_url: RestUrl | None = None
     tick_stale_after_s: float = 10.0
     lease_ttl_s: float = 3.0
@@ -98,9 +110,11 @@ class WorkerConfig:
             raise ValueError("worker_id is not valid: use 1 to 64 of A-Z, a-z, 0-9, '.', '_' and '-'")
         if not 0 < 2 * self.beat_s < self.lease_ttl_s:
             raise ValueError("lease_ttl_s must be more than twice beat_s, and both above 0")
+        if self.max_sessions < 1:
+            raise ValueError("max_sessions must be 1 or more")
         if any(topic.is_private for topic in self.topics):
             raise ValueError("topics are market topics: orders and portfolio come with account=True")
-        if not (self.topics or self.account):
-            raise ValueError("nothing to do: give topics, or account=True")
+        if not (self.topics or self.follow_interest or self.account):
+            raise ValueError("nothing to do: give topics, follow_interest=True or account=True")
         checked_accounts(self.accounts)
         Layout(self.prefix, self.partitions)

@@ -7,7 +7,9 @@ import contextlib
 from typing import TYPE_CHECKING, Protocol
 
 from agentexchange._backoff import backoff
+from agentexchange.candles import CandleSource, upstream_topics
 from agentexchange.errors import ConnectionError  # noqa: A004 - the documented name
+from agentexchange_schemas import Kind
 
 from .outbox import wall_us
 from .pipeline import Pipeline
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from agentexchange.upstream import FeedSink, FeedStats
     from agentexchange_schemas import FeedStatus, Layout, Topic
 
+    from .candles import ScopeCandles
     from .pulse import Pulse
     from .reconcile import Reconciler
     from .stats import UpstreamStats, WorkerStats
@@ -38,8 +41,8 @@ class Feed(Protocol):
     async def run(self) -> None:
         """Keep its sessions up until `stop`."""
 
-    def subscribe(self, topic: Topic) -> None:
-        """Want ``topic``. Idempotent."""
+    def subscribe(self, topic: Topic, *, optional: bool = False) -> None:
+        """Want ``topic``, or have it where there is room. Idempotent."""
 
     def unsubscribe(self, topic: Topic) -> None:
         """Want it no more. Idempotent."""
@@ -70,12 +73,14 @@ class Intake:
     Args:
         account: the account scope that private topics belong to, or None for the market.
         make_feed: called for each run of the feed.
+        candle_source: where the candles among the topics may come from.
         pulse: whether the event loop stood still.
         on_status: told of every change of the feed's state, after the writers.
         reconciler: of an account: what its private events pass through.
 
     Attributes:
         writers: by scope; filled by the worker before `run`.
+        candles: by market scope; the same.
     """
 
     def __init__(
@@ -89,15 +94,22 @@ class Intake:
         upstream: UpstreamStats,
         pulse: Pulse,
         log: FilteringBoundLogger,
+        candle_source: CandleSource = CandleSource.AUTO,
         on_status: Callable[[FeedStatus], None] = lambda _status: None,
         reconciler: Reconciler | None = None,
+        wall: Callable[[], int] = wall_us,
     ) -> None:
         self.writers: dict[str, ScopeWriter] = {}
+        self.candles: dict[str, ScopeCandles] = {}
         self.reconciler = reconciler
         self.stats = upstream
         self._layout = layout
         self._account = account
+        self._candle_source = candle_source
+        self._wall = wall
         self._topics = dict.fromkeys(topics)
+        self._upstream = upstream_topics(self._topics, candle_source)
+        self._needs: dict[str, list[Topic]] = {}
         self._make_feed = make_feed
         self._pulse = pulse
         self._log = log.bind(upstream=upstream.name)
@@ -109,9 +121,11 @@ class Intake:
             stats=stats,
             upstream=upstream,
             log=self._log,
+            candles=self.candles,
             is_served=self.is_served,
             on_status=self._said,
             reconciler=reconciler,
+            wall=wall,
         )
         self._feed: Feed | None = None
         self._sessions_before = self._reconnects_before = 0
@@ -131,15 +145,48 @@ class Intake:
 
     def want(self, topics: Iterable[Topic]) -> None:
         """Want these topics from now on, and no others."""
-        before, self._topics = self._topics, dict.fromkeys(topics)
+        self._topics = dict.fromkeys(topics)
+        before, self._upstream = self._upstream, upstream_topics(self._topics, self._candle_source)
+        self._needs.clear()
+        self.want_candles()
         if self._feed is not None:
-            for topic in before.keys() - self._topics.keys():
+            for topic in before.keys() - self._upstream.keys():
                 self._feed.unsubscribe(topic)
-            self._ask(self._feed)
+            # not the others: who asks for all again asks upstream for what it has refused
+            self._ask(
+                self._feed, (topic for topic, optional in self._upstream.items() if before.get(topic) != optional)
+            )
+
+    def want_candles(self) -> None:
+        """Tell every scope which candles are wanted of it."""
+        wanted: dict[str, list[Topic]] = {scope: [] for scope in self.candles}
+        for topic in self._topics:
+            if topic.kind is Kind.CANDLES:
+                for scope in self._layout.scopes_of(topic):
+                    wanted[scope].append(topic)
+        for scope, topics in wanted.items():
+            self.candles[scope].want(topics)
 
     def topics_of(self, scope: str) -> list[Topic]:
-        """The wanted topics that ``scope`` carries."""
-        return [topic for topic in self._topics if scope in self._layout.scopes_of(topic, self._account)]
+        """The topics that ``scope`` carries: those that are wanted, and those that their candles are built from."""
+        wanted = (topic for topic in self._topics if self._is_of(topic, scope))
+        return [*dict.fromkeys((*wanted, *self._needed_by(scope)))]
+
+    def comes(self, topic: Topic) -> bool:
+        """Whether what upstream sends of ``topic``, a single ticker, comes to its scope from here on."""
+        (scope,) = self._layout.scopes_of(topic)
+        return self._feed is not None and self._feed.has_settled(topic) and self.pipeline.admits(scope)
+
+    def _needed_by(self, scope: str) -> list[Topic]:
+        """The topics upstream without which ``scope`` is not served. Remembered: it is asked at each answer."""
+        found = self._needs.get(scope)
+        if found is None:
+            needed = (topic for topic, optional in self._upstream.items() if not optional)
+            found = self._needs[scope] = [topic for topic in needed if self._is_of(topic, scope)]
+        return found
+
+    def _is_of(self, topic: Topic, scope: str) -> bool:
+        return scope in self._layout.scopes_of(topic, self._account)
 
     # The feed's life
 
@@ -177,18 +224,19 @@ class Intake:
     def heard_us(self) -> int:
         """Up to when upstream was heard; now, where there is no session that could be silent."""
         silent_s = None if self._feed is None else self._feed.silent_s()
-        return wall_us() - int((silent_s or 0.0) * 1_000_000)
+        return self._wall() - int((silent_s or 0.0) * 1_000_000)
 
     def is_served(self, scope: str) -> bool:
         """Whether upstream sends this worker what the scope is of."""
         feed = self._feed
-        return feed is not None and all(feed.has_settled(topic) for topic in self.topics_of(scope))
+        return feed is not None and all(feed.has_settled(topic) for topic in self._needed_by(scope))
 
     async def _one_feed(self, delays: Iterator[float]) -> Iterator[float]:
-        topics = [topic for topic in self._topics if self._is_wanted(topic)]
+        topics = [topic for topic, optional in self._upstream.items() if not optional and self._is_wanted(topic)]
         self._sessions_before = self.stats.sessions
         self._reconnects_before = self.stats.reconnects + (self.stats.sessions > 0)
         self._feed = self._make_feed(self.pipeline, topics, self.pipeline.answered)
+        self._ask(self._feed, self._upstream)
         self.stats.active = True
         try:
             await self._feed.run()
@@ -229,6 +277,8 @@ class Intake:
     def owner_changed(self, scope: str, owned: bool) -> None:  # noqa: FBT001 - the writer's callback
         """A scope is this worker's now, or no longer."""
         feed = self._feed
+        if scope in self.candles:
+            (self.candles[scope].granted if owned else self.candles[scope].lost)()
         if owned:
             self._renew_if_old(scope)
         else:
@@ -242,13 +292,16 @@ class Intake:
             return
         self._needed.set()
         if feed is not None:
-            self._ask(feed)
+            self._ask(feed, self._upstream)
         if owned:
             self.pipeline.catch_up(scope)
 
-    def _ask(self, feed: Feed) -> None:
-        for topic in self._topics:
-            (feed.subscribe if self._is_wanted(topic) else feed.unsubscribe)(topic)
+    def _ask(self, feed: Feed, topics: Iterable[Topic]) -> None:
+        for topic in topics:
+            if self._is_wanted(topic):
+                feed.subscribe(topic, optional=self._upstream[topic])
+            else:
+                feed.unsubscribe(topic)
 
     def _is_wanted(self, topic: Topic) -> bool:
         return any(self.owns(scope) for scope in self._layout.scopes_of(topic, self._account))
@@ -260,10 +313,16 @@ class Intake:
         none, and replacing it would blind the other scopes.
         """
         self.note_sessions()
-        was_its_own = scope in self._held or self._lost_on.get(scope) == self.stats.sessions
+        was_its_own = scope in self._held or self._oldest_session() <= self._lost_on.get(scope, -1)
         self._held.add(scope)
         if self._feed is not None and (was_its_own or self._pulse.stood_still_lately()):
             self._feed.renew("a scope was granted while older events of it may lie unread")
+
+    def _oldest_session(self) -> int:
+        """The oldest session that is open, numbered as `stats` counts them; the last one where none is."""
+        if self._feed is None or not self._feed.stats.oldest_session:
+            return self.stats.sessions
+        return self._sessions_before + self._feed.stats.oldest_session
 
     def _let_go(self, scope: str) -> None:
         self.note_sessions()

@@ -158,18 +158,29 @@ def acquire_call(layout: Layout, scope: str, lease: Lease, *, take: bool, writte
 
 
 def beat_call(
-    layout: Layout, scope: str, lease: Lease, *, publish: str, heartbeat: bytes, status: dict[str, str]
+    layout: Layout,
+    scope: str,
+    lease: Lease,
+    *,
+    publish: str,
+    heartbeat: bytes,
+    status: dict[str, str],
+    candle_state: bytes | None = None,
 ) -> bytes:
-    """The packed command that renews the lease, stores the status and tells it."""
+    """The packed command that renews the lease, stores the status and tells it; with ``candle_state`` saves that."""
     pairs = [part for pair in status.items() for part in pair]
-    return BEAT.call(
-        (layout.lease(scope), layout.status(scope)), (lease.owner, _ms(lease.ttl_s), publish, heartbeat, *pairs)
-    )
+    keys = (layout.lease(scope), layout.status(scope), *_state_keys(layout, scope, candle_state))
+    return BEAT.call(keys, (lease.owner, _ms(lease.ttl_s), publish, heartbeat, candle_state or "", *pairs))
 
 
-def release_call(layout: Layout, scope: str, lease: Lease) -> bytes:
-    """The packed command that gives the lease back."""
-    return RELEASE.call((layout.lease(scope),), (lease.owner,))
+def release_call(layout: Layout, scope: str, lease: Lease, *, candle_state: bytes | None = None) -> bytes:
+    """The packed command that gives the lease back; with ``candle_state`` saves that."""
+    keys = (layout.lease(scope), *_state_keys(layout, scope, candle_state))
+    return RELEASE.call(keys, (lease.owner, candle_state or ""))
+
+
+def _state_keys(layout: Layout, scope: str, state: bytes | None) -> tuple[str, ...]:
+    return () if state is None else (layout.candle_state(scope),)
 
 
 def read_acquired(reply: Any) -> Grant | Refused | Free:

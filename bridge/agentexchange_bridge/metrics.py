@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import Metric
 
+    from agentexchange.candles import DeskStats
+
+    from .interest import InterestStats
     from .stats import BatchWritten, ScopeStats, UpstreamStats, WorkerStats
 
 __all__ = ["BatchMetrics", "WorkerCollector", "metrics_page"]
@@ -66,8 +69,18 @@ class WorkerCollector(Collector):
         yield _by_label("unowned", "Events for a scope this worker does not hold", "kind", stats.unowned)
         yield _by_label("junk", "Frames from upstream that were junk", "kind", stats.junk)
         yield _plain("oversized", "Events too large to be written", stats.oversized)
+        yield from _of_candles(stats.candles)
+        yield from _of_interest(stats.interest)
         yield from _of_upstreams(tuple(stats.upstreams.values()))
         yield from _of_scopes(tuple(stats.scopes.values()))
+
+
+def _of_interest(stats: InterestStats) -> Iterable[Metric]:
+    gauge, text = GaugeMetricFamily, "Market topics that clients want, or wanted until a moment ago"
+    yield gauge(f"{PREFIX}interest_clients", "Clients that are registered", value=stats.clients)
+    yield gauge(f"{PREFIX}interest_topics", text, value=stats.topics)
+    yield _plain("interest_reads", "Registrations read", stats.reads)
+    yield _by_label("interest_junk", "Interest that was junk or beyond a bound", "kind", stats.junk)
 
 
 def _of_upstreams(upstreams: tuple[UpstreamStats, ...]) -> Iterable[Metric]:
@@ -81,6 +94,19 @@ def _of_upstreams(upstreams: tuple[UpstreamStats, ...]) -> Iterable[Metric]:
         for known in FeedState:
             state.add_metric([upstream.name, known], upstream.state is known)
     yield state
+
+
+def _of_candles(stats: DeskStats) -> Iterable[Metric]:
+    built, chosen = stats.builder, stats.chooser
+    sources = {"upstream": chosen.from_upstream, "built": chosen.from_ticks}
+    yield _by_label("candles", "Closed candles, by where they came from", "source", sources)
+    late = {"upstream": chosen.upstream_after, "built": chosen.built_after}
+    yield _by_label("candles_superseded", "Candles whose span the other source had closed already", "source", late)
+    yield _plain("candle_source_switches", "Changes of a topic's preferred source", chosen.switches)
+    yield _plain("candles_undated", "Upstream's candles without a time that can be right", chosen.undated)
+    yield _plain("candle_late_ticks", "Ticks that came after their candle was closed", built.late)
+    odd = {"ahead": built.ahead, "bad_price": built.bad_prices, "bad_quantity": built.bad_quantities}
+    yield _by_label("candle_odd_ticks", "Ticks that candles count in otherwise, or not at all", "why", odd)
 
 
 def _of_scopes(scopes: tuple[ScopeStats, ...]) -> Iterable[Metric]:

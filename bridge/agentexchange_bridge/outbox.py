@@ -80,7 +80,8 @@ def wall_us() -> int:
 class Outbox:
     """One scope's events: stamped, buffered, encoded, acknowledged, written again.
 
-    ``is_open`` says whether the scope is this worker's; what comes while it is not is not held.
+    ``is_open`` says whether the scope is this worker's; what comes while it is not is not held. ``last_us`` is the
+    stamp of the last event, ``tick_ms`` upstream's time of the last tick.
     """
 
     def __init__(
@@ -100,9 +101,9 @@ class Outbox:
         self._retained = Retained(limits.retain)
         self._pack: Callable[[Any], bytes] = msgpack.Packer().pack
         self._seqs: dict[str, int] = {}
-        self._last_us = 0
+        self.last_us = 0
         self._tick_time: str | None = None
-        self._tick_ms: int | None = None
+        self.tick_ms: int | None = None
         self._epoch = 0
         self._log_name = ""
         self.narrator = Narrator(scope, wall())
@@ -118,8 +119,8 @@ class Outbox:
         text = fields["timestamp"]
         if text != self._tick_time:
             # many ticks share a millisecond, and reading it is a third of what a tick costs here
-            self._tick_time, self._tick_ms = text, event_time_ms(fields)
-        self._buffer.add_tick((self._stamp(), TICKER, topic, topic, self._tick_ms, self._packed(topic, fields)))
+            self._tick_time, self.tick_ms = text, event_time_ms(fields)
+        self._buffer.add_tick((self._stamp(), TICKER, topic, topic, self.tick_ms, self._packed(topic, fields)))
 
     def candle(self, topic: str, fields: dict[str, Any]) -> None:
         """Take a candle: forming only where upstream says so."""
@@ -158,7 +159,7 @@ class Outbox:
 
     def _stamp(self) -> int:
         now = self._wall()
-        self._last_us = stamp = now if now > self._last_us else self._last_us + 1
+        self.last_us = stamp = now if now > self.last_us else self.last_us + 1
         return stamp
 
     # Writing
@@ -177,6 +178,16 @@ class Outbox:
     def is_empty(self) -> bool:
         """Whether everything received was written."""
         return not (self._flight or self._again or len(self._buffer))
+
+    def has_written(self, topic: str) -> bool:
+        """Whether any event of ``topic`` was ever encoded for this scope's log, as far as the server knows."""
+        return topic in self._seqs
+
+    @property
+    def holds_candles(self) -> bool:
+        """Whether a closed candle is not known to be written."""
+        unsettled = any(CANDLE in batch.flags for batch in self._flight)
+        return unsettled or any(item[1] == CANDLE for item in self._again) or self._buffer.holds(CANDLE)
 
     @property
     def buffer(self) -> EventBuffer:
@@ -301,7 +312,7 @@ class Outbox:
 
     def _raise_floor(self, floor_us: int) -> None:
         """Every ``r`` from here on must be above the logs' last entries."""
-        self._last_us = max(self._last_us, floor_us)
+        self.last_us = max(self.last_us, floor_us)
         if self._again and self._again[0][0] <= floor_us:
             self._stamp_anew(floor_us)
         elif not self._again and len(self._buffer):
@@ -319,7 +330,7 @@ class Outbox:
         for received_us, *rest in held:
             last = max(received_us, last + 1)
             self._again.append((last, *rest))  # type: ignore[arg-type] # a tuple of the same six
-        self._last_us = max(self._last_us, last)
+        self.last_us = max(self.last_us, last)
 
     def _packed(self, topic: str, fields: dict[str, Any]) -> bytes:
         """The fields as they will stand in the envelope.

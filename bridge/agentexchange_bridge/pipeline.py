@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from agentexchange_schemas import Layout
 
+    from .candles import ScopeCandles
     from .reconcile import Reconciler
     from .stats import UpstreamStats, WorkerStats
     from .writer import ScopeWriter
@@ -37,6 +38,7 @@ class Pipeline:
 
     Args:
         writers: by scope; scopes that are missing are not served.
+        candles: by market scope; without them upstream's candles go to the writers as they are.
         account: the account scope, whose private events are taken; None for a pipeline of the market. Private events
             come to every session of a key: those of the market's sessions are let go.
         upstream: numbers of the feed it is the sink of.
@@ -57,12 +59,14 @@ class Pipeline:
         stats: WorkerStats,
         upstream: UpstreamStats,
         log: FilteringBoundLogger,
+        candles: Mapping[str, ScopeCandles] | None = None,
         is_served: Callable[[str], bool] = lambda _scope: True,
         on_status: Callable[[FeedStatus], None] = lambda _status: None,
         reconciler: Reconciler | None = None,
         wall: Callable[[], int] = wall_us,
     ) -> None:
         self._writers = writers
+        self._candles = {} if candles is None else candles
         self._layout = layout
         self._account = account
         self._stats = stats
@@ -127,10 +131,15 @@ class Pipeline:
             return
         self._unanswered.add(scope)
         self._admit()
+        candles = self._candles.get(scope)
+        if candles is not None:
+            candles.status(self._last)
         self._tell(scope, self._from_now())
         for topic, status in self._of_topics.items():
             if scope in self._scopes_of(topic):
                 self._writers[scope].status(status)
+                if candles is not None:
+                    candles.status(status)
 
     def answered(self) -> None:
         """Upstream may serve more than before: the scopes of which that is true are live from now on."""
@@ -138,6 +147,14 @@ class Pipeline:
         for scope in [scope for scope in self._unserved if self._is_served(scope)]:
             self._unserved.discard(scope)
             self._tell(scope, self._from_now())
+
+    def admits(self, scope: str) -> bool:
+        """Whether events are taken for ``scope``, as far as upstream's answers go."""
+        return scope not in self._unanswered
+
+    def reroute(self) -> None:
+        """Which symbols' candles are wanted has changed."""
+        self._routes.clear()
 
     def feed_ended(self, *, heard_us: int | None = None) -> None:
         """There is no feed now: what the last one said no longer counts.
@@ -152,6 +169,8 @@ class Pipeline:
         self._routes.clear()
         self._of_topics.clear()
         self._upstream.state = FeedState.CONNECTING
+        for candles in self._candles.values():
+            candles.blind(self._wall() if heard_us is None else heard_us)
         if heard_us is not None and was_connected:
             message = "the upstream session was given up"
             lost = FeedStatus(
@@ -166,6 +185,8 @@ class Pipeline:
         self._log.info("upstream", state=status.state, cause=status.cause, message=status.message)
         self._unserved.clear()
         self._admit()
+        for candles in self._candles.values():
+            candles.status(status)
         for scope in self._writers:
             self._tell(scope, status)
 
@@ -193,6 +214,9 @@ class Pipeline:
         return self._last.model_copy(update={"until": from_us(self._wall())}) if is_live else self._last
 
     def _of_topic(self, status: FeedStatus, topic: str) -> None:
+        hear = [candles.status(status) for scope in self._scopes_of(topic) if (candles := self._candles.get(scope))]
+        if not all(hear):
+            return
         if status.state is FeedState.LIVE:
             self._of_topics.pop(topic, None)
         else:
@@ -217,12 +241,15 @@ class Pipeline:
             return None
         scope = self._account or self._layout.market_scope(rest.partition(":")[0])
         writer = self._writers.get(scope) if scope not in self._unanswered else None
+        if writer is None:
+            return None, kind, lambda _topic, _fields: None
+        candles = self._candles.get(scope)
+        if candles is not None and (kind is Kind.CANDLES or candles.takes(rest)):
+            return writer, kind, candles.candle if kind is Kind.CANDLES else candles.tick
         return writer, kind, _take_of(writer, kind, self._reconciler)
 
 
-def _take_of(writer: ScopeWriter | None, kind: Kind, reconciler: Reconciler | None) -> Take:
-    if writer is None:
-        return lambda _topic, _fields: None
+def _take_of(writer: ScopeWriter, kind: Kind, reconciler: Reconciler | None) -> Take:
     takes: dict[Kind, Take] = {
         Kind.TICKER: writer.tick,
         Kind.CANDLES: writer.candle,

@@ -17,6 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidat
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from agentexchange._urls import RedisUrl, UpstreamUrl, redis_url, upstream_url
+from agentexchange.candles import CandleSource
 from agentexchange_schemas import ALL, Topic
 
 from .accounts import DEFAULT_ACCOUNT, Account, checked_accounts
@@ -144,6 +145,23 @@ class BridgeSettings(BaseSettings):
         description="a topic to carry; repeat the flag (with commas in the environment, a list in the file)",
         json_schema_extra=_group("upstream", flag="--topic", metavar="TOPIC"),
     )
+    candles: CandleSource = Field(
+        default=CandleSource.AUTO,
+        description="where candles come from: upstream's own, built from ticks, or auto: built where it pushes none",
+        json_schema_extra=_group("upstream", metavar="auto|upstream|build"),
+    )
+    follow_interest: bool = Field(
+        default=True,
+        description="also carry what shared clients want, while they run",
+        json_schema_extra=_group("upstream"),
+    )
+    interest_grace_s: float = Field(
+        default=30.0,
+        ge=0.0,
+        le=86_400.0,
+        description="seconds that a topic stays subscribed after the last client that wanted it",
+        json_schema_extra=_group("upstream", metavar="S"),
+    )
     account: bool = Field(
         default=True,
         description="also carry orders and portfolio of each API key",
@@ -177,6 +195,19 @@ class BridgeSettings(BaseSettings):
         default=False,
         description="end with exit code 1 when the platform refuses the key, instead of trying again slowly",
         json_schema_extra=_group("upstream"),
+    )
+    max_sessions: int = Field(
+        default=10,
+        ge=1,
+        le=1000,
+        description="sessions with the platform for market data at most; one takes 10 topics",
+        json_schema_extra=_group("upstream", metavar="N"),
+    )
+    ticker_all_from: int = Field(
+        default=100,
+        ge=0,
+        description="with more symbols than this (or than fit), ticker:all is subscribed instead; 0: never",
+        json_schema_extra=_group("upstream", metavar="N"),
     )
     tick_stale_after_s: float = Field(
         default=10.0,
@@ -298,11 +329,16 @@ class BridgeSettings(BaseSettings):
             accounts=self.accounts,
             redis_url=self.redis_url,
             topics=self.topics,
+            candles=self.candles,
+            follow_interest=self.follow_interest,
+            interest_grace_s=self.interest_grace_s,
             account=self.account,
             rest_url=self.rest_url,
             prefix=self.redis_url.prefix,
             partitions=self.partitions,
             worker_id=self.worker_id,
+            max_sessions=self.max_sessions,
+            ticker_all_from=self.ticker_all_from or None,
             tick_stale_after_s=self.tick_stale_after_s,
             lease_ttl_s=self.lease_ttl_s,
             drain_s=self.drain_s,
@@ -329,8 +365,8 @@ def load_settings(flags: Mapping[str, Any], *, config: Path | None = None) -> Br
         settings = BridgeSettings(**given)
     except ValidationError as exc:
         raise SettingsError(_explain(exc, flags, config)) from None
-    if not settings.topics and not settings.account:
-        raise SettingsError("there is nothing to do: give topics, or leave account on")
+    if not (settings.topics or settings.follow_interest or settings.account):
+        raise SettingsError("there is nothing to do: give topics, or leave follow_interest or account on")
     return settings.model_copy(update={"accounts": _accounts(settings, tables, config)})
 
 

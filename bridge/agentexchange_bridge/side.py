@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from agentexchange._tasks import end
+
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
@@ -22,11 +24,14 @@ class Side:
         self._feeding: asyncio.Task[None] | None = None
         self._reconciling: asyncio.Task[None] | None = None
         self._writing: list[asyncio.Task[None]] = []
+        self._looking: list[asyncio.Task[None]] = []
 
     def start(self, group: asyncio.TaskGroup) -> None:
         """Begin: own what is free, stand by for the rest."""
         writers = self.intake.writers.items()
         self._writing = [group.create_task(writer.run(), name=scope) for scope, writer in writers]
+        candles = self.intake.candles.items()
+        self._looking = [group.create_task(one.run(), name=f"candles:{scope}") for scope, one in candles]
         self._feeding = group.create_task(self.intake.run(), name=self.intake.stats.name)
         if self.intake.reconciler is not None:
             self._reconciling = group.create_task(self.intake.reconciler.run(), name="reconcile")
@@ -39,6 +44,9 @@ class Side:
         if self._reconciling is not None:
             self._reconciling.cancel()
             await asyncio.wait((self._reconciling,))
+        await end(self._looking)
+        for candles in self.intake.candles.values():
+            candles.finish()
         for writer in self.intake.writers.values():
             writer.stop(self.intake.let_go_us)
         if not self._writing:

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from agentexchange.candles import DeskStats
 from agentexchange_schemas import FeedState, Kind
 
+from .interest import InterestStats
 from .items import KIND_OF, NOTICE
 from .lease import LeaseState
 
@@ -140,16 +142,20 @@ class WorkerStats:
         unowned: events that came for a scope this worker does not hold, by kind. counter
         junk: junk frames by kind of junk. counter
         oversized: events too large or impossible to pack. counter
+        candles: what became of ticks and candles on the way to closed candles. counters
         upstreams: numbers per intake, the market's first.
         scopes: numbers per scope.
+        interest: numbers of what clients want.
     """
 
     received: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
     unowned: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
     junk: dict[str, int] = field(default_factory=dict)
     oversized: int = 0
+    candles: DeskStats = field(default_factory=DeskStats)
     upstreams: dict[str, UpstreamStats] = field(default_factory=dict)
     scopes: dict[str, ScopeStats] = field(default_factory=dict)
+    interest: InterestStats = field(default_factory=InterestStats)
 
     @property
     def upstream_state(self) -> FeedState:

@@ -11,13 +11,15 @@ import structlog
 
 from agentexchange.errors import AuthenticationError
 from agentexchange.redis import RedisLinkError, RespStream, StreamOptions, pack
-from agentexchange.upstream import AuthPolicy, FeedOptions, UpstreamFeed
+from agentexchange.upstream import AuthPolicy, FeedOptions, PoolOptions, UpstreamFeed, UpstreamPool
 from agentexchange_schemas import FeedState, FeedStatus, Layout, Topic
 
 from .accounts import Account, MarketKeys, checked_accounts
 from .batch import BatchEncoder
+from .candles import ScopeCandles
 from .config import WorkerConfig, new_worker_id
 from .intake import Intake
+from .interest import FollowerOptions, InterestFollower
 from .last_known import LastKnown
 from .lease import Lease
 from .meta import agree_on_layout
@@ -57,7 +59,7 @@ class Worker:
     Args:
         config: what to do.
         log: where to say what happens.
-        feed_options: of the upstream sessions.
+        feed_options: of the upstream sessions; their wall clock is the worker's, too.
         on_batch: told of each acknowledged batch, for metrics.
     """
 
@@ -75,10 +77,11 @@ class Worker:
         self.stats = WorkerStats()
         self._log: FilteringBoundLogger = (log or structlog.get_logger()).bind(worker=self.worker_id)
         self._feed_options = replace(feed_options or FeedOptions(), tick_stale_after_s=config.tick_stale_after_s)
+        self._wall = wall_us if feed_options is None else _in_us(feed_options.wall)
         self._on_batch = on_batch
         self._pulse = Pulse()
         self._keys = MarketKeys(config.accounts)
-        self._market = self._market_side() if config.topics else None
+        self._market = self._market_side() if config.topics or config.follow_interest else None
         self._accounts: dict[str, Side] = {}
         for account in config.accounts if config.account else ():
             self._accounts[account.scope] = self._account_side(account)
@@ -122,11 +125,6 @@ class Worker:
         if self._auth_failed is not None:
             raise AuthenticationError(self._auth_failed.message or "the platform refuses the API key")
 
-    def want(self, topics: Iterable[Topic]) -> None:
-        """Carry these market topics beside the configured ones from now on, and no others."""
-        if self._market is not None:
-            self._market.intake.want((*self.config.topics, *topics))
-
     def set_accounts(self, accounts: Sequence[Account]) -> None:
         """Serve these accounts from now on. Those that stay notice nothing; the others begin, or are drained and end.
 
@@ -156,7 +154,10 @@ class Worker:
                 side.start(group)
             group.create_task(self._register(), name="register")
             pulse = group.create_task(self._pulse.run(), name="pulse")
+            following = self._follow_interest(group)
             await self._stop.wait()
+            for task in following:
+                task.cancel()
             self._group = None
             await asyncio.gather(*(side.end(self.config.drain_s) for side in self._sides()))
             self._left.set()
@@ -193,7 +194,9 @@ class Worker:
     # Upstream
 
     def _market_said(self, status: FeedStatus) -> None:
-        if status.topic is None and status.state is FeedState.LIVE:
+        if status.topic is not None:
+            return  # while one session is served, the key is not refused
+        if status.state is FeedState.LIVE:
             self._keys.worked()
         if status.state is not FeedState.AUTH_FAILED or self._market is None:
             return
@@ -209,12 +212,37 @@ class Worker:
             self._auth_failed = status
             self.stop()
 
+    def _follow_interest(self, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
+        """Every worker follows, whoever owns the market: one that takes over knows what is wanted."""
+        if not self.config.follow_interest:
+            return []
+        follower = InterestFollower(
+            self.config.redis_url,
+            name=self._connection_name,
+            layout=self.layout,
+            accounts=lambda: self._keys.scopes,
+            on_change=self._interest_changed,
+            log=self._log,
+            stats=self.stats.interest,
+            options=FollowerOptions(grace_s=self.config.interest_grace_s),
+        )
+        return [group.create_task(follower.run(), name="interest")]
+
+    def _interest_changed(self, topics: frozenset[Topic]) -> None:
+        """What is configured stays, whatever clients want."""
+        if self._market is not None:
+            self._market.intake.want((*self.config.topics, *sorted(topics, key=str)))
+
     # Redis
+
+    @property
+    def _connection_name(self) -> str:
+        return f"agentexchange-bridge-{self.worker_id}"
 
     async def _connect(self) -> RespStream:
         return await RespStream.connect(
             self.config.redis_url,
-            name=f"agentexchange-bridge-{self.worker_id}",
+            name=self._connection_name,
             options=StreamOptions(reply_timeout_s=_REPLY_TIMEOUT_S),
         )
 
@@ -258,15 +286,26 @@ class Worker:
             account=None,
             topics=self.config.topics,
             make_feed=self._market_feed,
+            candle_source=self.config.candles,
             on_status=self._market_said,
         )
         for scope in self.layout.market_scopes:
-            intake.writers[scope] = self._writer(scope, intake)
+            intake.writers[scope] = writer = self._writer(scope, intake)
+            intake.candles[scope] = self._candles(writer, intake)
+        intake.want_candles()
         return Side(intake, log=self._log)
 
     def _account_side(self, account: Account) -> Side:
         def make_feed(sink: FeedSink, topics: Iterable[Topic], on_answer: Callable[[], None]) -> Feed:
-            return self._feed(account, sink, topics, on_answer)
+            return UpstreamFeed(
+                self.config.upstream_url,
+                account.key,
+                sink=sink,
+                topics=topics,
+                auth=AuthPolicy.PATIENT,
+                options=self._feed_options,
+                on_answer=on_answer,
+            )
 
         reconciler = Reconciler(
             LastKnown(account.scope, self.layout, self._connect),
@@ -290,22 +329,42 @@ class Worker:
 
     def _intake(self, name: str, **what: Any) -> Intake:
         self.stats.upstreams[name] = upstream = UpstreamStats(name)
-        return Intake(layout=self.layout, stats=self.stats, upstream=upstream, pulse=self._pulse, log=self._log, **what)
+        return Intake(
+            layout=self.layout,
+            stats=self.stats,
+            upstream=upstream,
+            pulse=self._pulse,
+            log=self._log,
+            wall=self._wall,
+            **what,
+        )
+
+    def _candles(self, writer: ScopeWriter, intake: Intake) -> ScopeCandles:
+        return ScopeCandles(
+            writer.scope,
+            mode=self.config.candles,
+            writer=writer,
+            layout=self.layout,
+            connect=self._connect,
+            stats=self.stats.candles,
+            has_settled=intake.comes,
+            on_change=intake.pipeline.reroute,
+            wall=self._wall,
+            sleep=self._feed_options.sleep,
+            log=self._log,
+        )
 
     def _market_feed(self, sink: FeedSink, topics: Iterable[Topic], on_answer: Callable[[], None]) -> Feed:
-        return self._feed(self._keys.current, sink, topics, on_answer)
-
-    def _feed(
-        self, account: Account, sink: FeedSink, topics: Iterable[Topic], on_answer: Callable[[], None]
-    ) -> UpstreamFeed:
-        return UpstreamFeed(
+        pool = PoolOptions(max_sessions=self.config.max_sessions, fold_from=self.config.ticker_all_from, private=False)
+        return UpstreamPool(
             self.config.upstream_url,
-            account.key,
+            self._keys.current.key,
             sink=sink,
             topics=topics,
             auth=AuthPolicy.PATIENT,
             options=self._feed_options,
             on_answer=on_answer,
+            pool=pool,
         )
 
     def _writer(self, scope: str, intake: Intake) -> ScopeWriter:
@@ -320,7 +379,7 @@ class Worker:
         )
         writer = ScopeWriter(
             scope,
-            outbox=Outbox(scope, encoder=encoder, limits=self._limits(is_market=is_market)),
+            outbox=Outbox(scope, encoder=encoder, limits=self._limits(is_market=is_market), wall=self._wall),
             lease=Lease(self.worker_id, config.lease_ttl_s),
             layout=self.layout,
             connect=self._connect,
@@ -331,11 +390,13 @@ class Worker:
                 backoff_cap_s=config.redis_backoff_cap_s,
                 sharded=config.sharded,
                 topics=lambda: tuple(str(topic) for topic in intake.topics_of(scope)),
+                wall=self._wall,
                 heard=intake.heard_us,
             ),
             log=self._log,
             on_owner=intake.owner_changed,
             on_batch=self._on_batch,
+            candle_state=lambda: intake.candles[scope].state() if is_market else None,
             full_batch=config.limits.batch_events,
         )
         self.stats.scopes[scope] = writer.stats
@@ -344,6 +405,10 @@ class Worker:
     def _limits(self, *, is_market: bool) -> OutboxLimits:
         limits = self.config.limits
         return replace(limits, buffer=limits.buffer.shared_by(self.config.partitions)) if is_market else limits
+
+
+def _in_us(wall: Callable[[], float]) -> Callable[[], int]:
+    return lambda: int(wall() * 1_000_000)
 
 
 def _pop_if(found: dict[str, _Value], name: str, value: _Value) -> None:

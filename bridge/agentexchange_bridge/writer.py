@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["ScopeWriter", "WriterOptions"]
 
 _FIRST_RETRY_S: Final = 0.05
+_STATE_EVERY_S: Final = 5.0  # between two saves of the candles under way
 _SLOW_S: Final = 0.5  # an answer that took longer comes from a server that may have been stopped meanwhile
 
 
@@ -77,6 +78,8 @@ class ScopeWriter:
         prepare: looks at the installation once per connection; what it raises beside `RedisLinkError` ends the writer.
         on_owner: told when the scope becomes this worker's (again, after others wrote), and when it is no longer.
         on_batch: told of each acknowledged batch.
+        candle_state: asked every few seconds, and at the end, while every closed candle is written: what to save of
+            those under way, None for nothing.
     """
 
     def __init__(
@@ -92,6 +95,7 @@ class ScopeWriter:
         log: FilteringBoundLogger,
         on_owner: Callable[[str, bool], None] = lambda _scope, _owned: None,
         on_batch: BatchObserver = lambda _batch: None,
+        candle_state: Callable[[], bytes | None] = lambda: None,
         full_batch: int = 1000,
     ) -> None:
         self.scope = scope
@@ -105,6 +109,8 @@ class ScopeWriter:
         self._log = log.bind(scope=scope)
         self._on_owner = on_owner
         self._on_batch = on_batch
+        self._candle_state = candle_state
+        self._state_due_at = 0.0
         self._full_batch = full_batch
         self._delays = self._new_delays()
         self._vacancy = Vacancy(look_s=options.standby_s, grace_s=max(lease.ttl_s, 2 * options.backoff_cap_s))
@@ -274,6 +280,7 @@ class ScopeWriter:
             publish="SPUBLISH" if self._options.sharded else "PUBLISH",
             heartbeat=told.heartbeat(),
             status=told.status(),
+            candle_state=self._state_to_save() if asked_at >= self._state_due_at else None,
         )
         checked(await stream.send(call))
         self._lease.renewed(asked_at)
@@ -281,6 +288,13 @@ class ScopeWriter:
         self._observe()
         if self.outbox.is_empty:
             self._succeeded()
+
+    def _state_to_save(self) -> bytes | None:
+        """The state and the candle log are read together: what is in neither would be lost."""
+        if self.outbox.holds_candles:
+            return None
+        self._state_due_at = self._options.clock() + _STATE_EVERY_S
+        return self._candle_state()
 
     def _schedule_beat(self) -> None:
         if self._beat_timer is not None:
@@ -294,7 +308,8 @@ class ScopeWriter:
         self._rouse()
 
     async def _release(self, stream: RespStream) -> None:
-        checked(await stream.send(release_call(self._layout, self.scope, self._lease)))
+        state = self._state_to_save()
+        checked(await stream.send(release_call(self._layout, self.scope, self._lease, candle_state=state)))
         self._lease.lost()
         self._is_done = True
         self._observe()

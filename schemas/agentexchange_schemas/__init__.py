@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from .envelope import Envelope
-from .errors import EnvelopeError, FrameError, LayoutError, SchemaError, TopicError
+from .errors import EnvelopeError, FrameError, InterestError, LayoutError, SchemaError, TopicError
 from .events import EVENT_MODELS, Candle, Event, OrderUpdate, Portfolio, Ticker
+from .interest import Interest, InterestChange
 from .layout import Layout, account_scope
 from .status import Cause, FeedState, FeedStatus
 from .topics import ALL, INTERVALS, Kind, Topic, normalize_symbol
@@ -21,6 +22,9 @@ __all__ = [
     "FeedState",
     "FeedStatus",
     "FrameError",
+    "Interest",
+    "InterestChange",
+    "InterestError",
     "Kind",
     "Layout",
     "LayoutError",

@@ -4,12 +4,13 @@ SchemaError (ValueError)
 ├── TopicError       a topic, symbol or interval that is not one
 ├── FrameError       an upstream frame that is not an event, an answer or a heartbeat
 ├── EnvelopeError    bytes from Redis that are not an envelope
+├── InterestError    a client's hash or control message that is not one
 └── LayoutError      a Redis prefix, partition count or API key that cannot be part of a key name
 """
 
 from __future__ import annotations
 
-__all__ = ["EnvelopeError", "FrameError", "LayoutError", "SchemaError", "TopicError"]
+__all__ = ["EnvelopeError", "FrameError", "InterestError", "LayoutError", "SchemaError", "TopicError"]
 
 SAMPLE_BYTES = 80
 
@@ -41,6 +42,10 @@ class FrameError(SchemaError):
 
 class EnvelopeError(SchemaError):
     """Bytes that are not an envelope of a version this release reads."""
+
+
+class InterestError(SchemaError):
+    """What a client wrote about what it wants, and nobody can read."""
 
 
 class LayoutError(SchemaError):

@@ -74,7 +74,11 @@ class Ticker(Event):
 
 
 class Candle(Event):
-    """One OHLCV candle: topic ``candles:<symbol>:<interval>``."""
+    """One OHLCV candle: topic ``candles:<symbol>:<interval>``.
+
+    ``source`` is ``upstream`` or ``built``; ``complete`` is False where ticks of the span may be missing in it;
+    ``trades`` counts them where that is known; an ``empty`` one had none and repeats the last close.
+    """
 
     symbol: str
     interval: str
@@ -85,6 +89,10 @@ class Candle(Event):
     volume: str | None = None
     open_time: str | None = None
     is_closed: bool | None = None
+    source: str | None = None
+    complete: bool | None = None
+    trades: int | None = None
+    empty: bool | None = None
 
     @property
     def open_decimal(self) -> Decimal:

@@ -54,7 +54,7 @@ def account_scope(api_key: str) -> str:
 
 
 def checked_name(name: object, field: str) -> str:
-    """The name of a group, a member or a position, which becomes part of Redis keys.
+    """The name of a group, a member, a position or a client, which becomes part of Redis keys.
 
     Raises:
         LayoutError: not 1 to 64 of ``A-Z a-z 0-9 . _ -``, beginning with a letter or digit; names ``field``.
@@ -127,12 +127,18 @@ class Layout:
 
     @property
     def control(self) -> str:
-        """Channel that names the account scopes whose interest changed."""
+        """Channel that names the clients whose interest is new, changed or renewed: see `InterestChange`."""
         return f"{self.prefix}:control"
 
+    @property
+    def interests(self) -> str:
+        """Sorted set of the account scopes that have had clients; score = last seen, Unix seconds."""
+        return f"{self.prefix}:interests"
+
     def interest(self, account: str, client: str | None = None) -> str:
-        """Sorted set of an account's clients, or the hash of one of them."""
-        return self._checked(f"{self.prefix}:interest:{account}", account) + (f":{client}" if client else "")
+        """Sorted set of an account's clients, score = expiry in Unix seconds; or the hash of one of them."""
+        name = self._checked(f"{self.prefix}:interest:{account}", account)
+        return name if client is None else f"{name}:{checked_name(client, 'client')}"
 
     # Names of one scope
 
@@ -159,6 +165,14 @@ class Layout:
     def candle_log(self, scope: str) -> str:
         """Stream of a market scope's closed candles."""
         return f"{self.base(scope)}log:candles"
+
+    def candle_state(self, scope: str) -> str:
+        """String: what the closed candles do not tell of those under way in a market scope.
+
+        Its owner saves it every few seconds and when it gives the lease back; the next one continues from it. The bytes
+        are the builder's own, for no other reader.
+        """
+        return f"{self.base(scope)}candle-state"
 
     def lease(self, scope: str) -> str:
         """String: who writes the scope, ``<worker>/<epoch>``; expires unless renewed."""

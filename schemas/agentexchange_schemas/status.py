@@ -52,6 +52,8 @@ class Cause(StrEnum):
     ORDERS_UNKNOWN = "orders_unknown"
     RECONCILED = "reconciled"
     JUNK = "junk"
+    OVERLAP = "overlap"
+    """A topic moved between sessions, and what each of them brought could not be joined with certainty."""
 
 
 class FeedStatus(BaseModel):

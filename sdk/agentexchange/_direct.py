@@ -1,30 +1,56 @@
-"""Straight from the platform: one upstream session feeds the handlers."""
+"""Straight from the platform: upstream sessions feed the handlers."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final
 
+from agentexchange_schemas import Kind
+
+from ._candle_sink import CandleSink
+from ._tasks import end, next_turn
+from .candles import CandleDesk, upstream_topics
 from .truth import TruthFilter
-from .upstream import UpstreamFeed
+from .upstream import UpstreamPool
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pydantic import SecretStr
 
-    from agentexchange_schemas import FrameError, Topic
+    from agentexchange_schemas import Topic
 
     from ._dispatch import Dispatcher
     from ._urls import UpstreamUrl
-    from .upstream import AuthJudge, FeedOptions
+    from .candles import CandleSource
+    from .upstream import AuthJudge, FeedOptions, PoolOptions
 
 __all__ = ["DirectTransport"]
 
-_COUNTERS: Final = ("frames", "bytes", "events", "pings", "folded_twins", "refused_topics", "sessions", "reconnects")
+_COUNTERS: Final = (
+    "frames",
+    "bytes",
+    "events",
+    "pings",
+    "folded_twins",
+    "refused_topics",
+    "sessions",
+    "reconnects",
+    "sessions_open",
+    "unclaimed",
+    "ambiguous",
+)
+
+
+_POLL_S: Final = 0.25
+"""Between two looks at which candles are due."""
 
 
 class DirectTransport:
-    """Moves events from one session to the dispatcher."""
+    """Moves events from as many sessions as the topics need to the dispatcher.
+
+    On the way candles are chosen and built, and private events judged by what is known of the account.
+    """
 
     def __init__(
         self,
@@ -35,26 +61,67 @@ class DirectTransport:
         topics: Iterable[Topic],
         auth: AuthJudge,
         options: FeedOptions,
+        pool: PoolOptions,
+        candles: CandleSource,
     ) -> None:
-        self._feed = UpstreamFeed(url, api_key, sink=_Sink(dispatcher), topics=topics, auth=auth, options=options)
-        self.run = self._feed.run
-        self.subscribe = self._feed.subscribe
-        self.unsubscribe = self._feed.unsubscribe
+        self._options = options
+        self._desk = CandleDesk(candles)
+        truth = TruthFilter(dispatcher.event, dispatcher.status)
+        self._sink = CandleSink(self._desk, deliver=truth.on_event, tell=truth.on_status, wall=options.wall)
+        self._wanted: dict[Topic, None] = {}
+        self._has_candles = asyncio.Event()
+        self._feed = UpstreamPool(
+            url, api_key, sink=self._sink, auth=auth, options=options, on_answer=self._settle, pool=pool
+        )
+        for topic in topics:
+            self.subscribe(topic)
         self.stop = self._feed.stop
 
+    async def run(self) -> None:
+        """Deliver until `stop`."""
+        tasks = [asyncio.create_task(work) for work in (self._feed.run(), self._poll())]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await end(tasks)
+        for task in done:
+            task.result()
+
+    def subscribe(self, topic: Topic) -> None:
+        """Want ``topic``, and what it is made from; asks again for what was refused."""
+        self._wanted[topic] = None
+        if topic.kind is Kind.CANDLES:
+            self._sink.want(topic)
+            self._has_candles.set()
+        for needed, optional in upstream_topics((topic,), self._desk.mode).items():
+            self._feed.subscribe(needed, optional=optional)
+
+    def unsubscribe(self, topic: Topic) -> None:
+        """Want it no more, nor what only it was made from."""
+        self._wanted.pop(topic, None)
+        if topic.kind is Kind.CANDLES:
+            self._sink.unwant(topic)
+        needed = upstream_topics(self._wanted, self._desk.mode)
+        for unneeded in upstream_topics((topic,), self._desk.mode).keys() - needed.keys():
+            self._feed.unsubscribe(unneeded)
+
     def stats(self) -> dict[str, int | float]:
-        """What the platform's connection has brought."""
-        stats = self._feed.stats
-        return {name: getattr(stats, name) for name in _COUNTERS} | {"junk": sum(tuple(stats.junk.values()))}
+        """What the platform's connections have brought, and what became of candles."""
+        stats, built, chosen = self._feed.stats, self._desk.stats.builder, self._desk.stats.chooser
+        return {name: getattr(stats, name) for name in _COUNTERS} | {
+            "junk": sum(tuple(stats.junk.values())),
+            "candles_built": chosen.from_ticks,
+            "candles_from_upstream": chosen.from_upstream,
+            "candle_source_switches": chosen.switches,
+            "late_ticks": built.late,
+        }
 
+    def _settle(self) -> None:
+        self._sink.settle(self._feed.has_settled)
 
-class _Sink:
-    """Hands everything on, private events by way of what is known of the account."""
-
-    def __init__(self, dispatcher: Dispatcher) -> None:
-        truth = TruthFilter(dispatcher.event, dispatcher.status)
-        self.on_event = truth.on_event
-        self.on_status = truth.on_status
-
-    def on_junk(self, error: FrameError) -> None:
-        """Nothing to add: the feed has counted and logged it."""
+    async def _poll(self) -> None:
+        while True:
+            await self._has_candles.wait()
+            await next_turn(self._options.sleep, _POLL_S)
+            self._settle()
+            self._sink.poll()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+import time
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
-__all__ = ["end"]
+__all__ = ["end", "next_turn"]
+
+_STOOD_STILL_S: Final = 1.0
 
 
 async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
@@ -17,3 +20,13 @@ async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def next_turn(
+    sleep: Callable[[float], Awaitable[None]], seconds: float, *, clock: Callable[[], float] = time.monotonic
+) -> None:
+    """Wait so long; once more where the loop stood still: what came in that time is to be read before it is judged."""
+    began = clock()
+    await sleep(seconds)
+    if clock() - began >= seconds + _STOOD_STILL_S:
+        await sleep(seconds)

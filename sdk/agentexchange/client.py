@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, TypeVar
 
 from agentexchange_schemas import Topic
+from agentexchange_schemas.layout import checked_name
 
 from ._acked.choice import acked_transport
 from ._direct import DirectTransport
@@ -19,8 +20,9 @@ from ._lifecycle import DRAIN_TIMEOUT_S, Lifecycle
 from ._policy import HandlerOptions
 from ._scope import TaskScope
 from ._urls import RedisUrl, api_key_secret, parse_base_url
+from .candles import CandleSource
 from .errors import UsageError
-from .upstream import AuthJudge, AuthPolicy, FeedOptions
+from .upstream import AuthJudge, AuthPolicy, FeedOptions, PoolOptions
 
 if TYPE_CHECKING:
     import ssl
@@ -43,6 +45,7 @@ _Function = TypeVar("_Function", bound="Callable[..., Any]")
 
 PolicyName: TypeAlias = Literal["conflate", "wait", "drop_oldest"]
 RecoverName: TypeAlias = Literal["all", "latest"]
+CandlesName: TypeAlias = Literal["auto", "upstream", "build"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,13 @@ class AgentExchangeWS:
         open_timeout: seconds for opening one connection to the platform.
         stale_after: seconds without any message after which the platform's connection is replaced.
         compression: whether to offer compression to the platform, which slows it down.
+        max_sessions: connections to the platform at most; one takes 10 topics.
+        ticker_all_from: with handlers for more symbols than this, ``ticker:all`` is taken instead of each symbol, and
+            so it is where they do not fit into ``max_sessions``. Handlers notice nothing. None: never.
         ssl_context: for ``wss://``; by default certificates are verified against the system's.
+        candles: where candles come from, straight from the platform: ``"auto"`` takes the platform's where it pushes
+            them in time and builds them from its ticks where it does not, ``"upstream"`` takes the platform's only,
+            ``"build"`` always builds them. On a Redis URL the bridge decides.
         max_queue: events that may wait for one handler before tickers and portfolios are conflated to the newest.
         recover_limit: entries of the log that are read at most to hand out missed ticks, on a Redis URL; beyond it a
             gap is told and the newest value follows. Orders and closed candles are always read again whole.
@@ -86,8 +95,10 @@ class AgentExchangeWS:
         claim_after: seconds after which the events of a member that is dead or stopped go to another one.
         max_attempts: how often an event is handed to failing handlers before a group moves it to its dead letters, or
             a resumed program goes on without it.
-        consumer: what this member of the group is called in Redis and in dead letters, by default host and process id;
-            a random ending is added.
+        consumer: what this member of the group is called in Redis and in dead letters, by default ``client_name``; a
+            random ending is added.
+        client_name: what this program is called where ``agentexchange interest`` lists who wants what, on a Redis URL;
+            by default host and process id. Programs may share a name.
 
     Raises:
         ValueError: a missing or malformed key, a URL of another scheme, an option out of range.
@@ -102,7 +113,10 @@ class AgentExchangeWS:
         open_timeout: float = 10.0,
         stale_after: float = 40.0,
         compression: bool = False,
+        max_sessions: int = 10,
+        ticker_all_from: int | None = 100,
         ssl_context: ssl.SSLContext | None = None,
+        candles: CandlesName = "auto",
         max_queue: int = DEFAULT_MAX_QUEUE,
         recover_limit: int = 100_000,
         group: str | None = None,
@@ -111,19 +125,25 @@ class AgentExchangeWS:
         claim_after: float = 30.0,
         max_attempts: int = 5,
         consumer: str | None = None,
+        client_name: str | None = None,
     ) -> None:
         self._api_key = api_key_secret(api_key)
         self._url = parse_base_url(base_url)
         _check_positive(
             open_timeout=open_timeout, stale_after=stale_after, max_queue=max_queue, recover_limit=recover_limit
         )
+        if client_name is not None:
+            checked_name(client_name, "client_name")
+        self._client_name = client_name
         self._recover_limit = recover_limit
+        self._candles = _candle_source(candles)
         self._options = FeedOptions(
             open_timeout_s=open_timeout,
             stale_after_s=stale_after,
             compression=compression,
             ssl_context=ssl_context,
         )
+        self._pool = _pool_options(max_sessions, ticker_all_from)
         self._judge = AuthJudge(AuthPolicy.STRICT)
         self._topics: dict[Topic, None] = {}
         self._dispatcher = Dispatcher(max_queue=max_queue)
@@ -135,6 +155,7 @@ class AgentExchangeWS:
             claim_after=claim_after,
             max_attempts=max_attempts,
             consumer=consumer,
+            client_name=client_name,
         )
         self._life = Lifecycle(self._dispatcher, self._maker(self._url))
         self._scope: TaskScope | None = None
@@ -381,15 +402,32 @@ class AgentExchangeWS:
             topics=tuple(self._topics),
             auth=self._judge,
             options=self._options,
+            pool=self._pool,
+            candles=self._candles,
         )
 
     def _shared(self) -> Callable[..., Transport]:
-        options = redis_backed("_shared.options", "SharedOptions")(recover_limit=self._recover_limit)
+        make_options = redis_backed("_shared.options", "SharedOptions")
+        options = make_options(recover_limit=self._recover_limit, client_name=self._client_name)
         return partial(redis_backed("_shared.transport", "SharedTransport"), options=options)
 
 
 def _topic(topic: str | Topic) -> Topic:
     return topic if isinstance(topic, Topic) else Topic.parse(topic)
+
+
+def _candle_source(name: str) -> CandleSource:
+    try:
+        return CandleSource(name)
+    except ValueError:
+        raise ValueError(f"candles must be one of {', '.join(CandleSource)}, not {name!r}") from None
+
+
+def _pool_options(max_sessions: int, ticker_all_from: int | None) -> PoolOptions:
+    _check_positive(max_sessions=max_sessions)
+    if ticker_all_from is not None:
+        _check_positive(ticker_all_from=ticker_all_from)
+    return PoolOptions(max_sessions=max_sessions, fold_from=ticker_all_from)
 
 
 def _check_positive(**options: float) -> None:

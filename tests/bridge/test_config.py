@@ -40,7 +40,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
         ({"lease_ttl_s": 2.0}, "lease_ttl_s"),
         ({"beat_s": 0.0}, "beat_s"),
         ({"topics": (Topic.orders(),)}, "account=True"),
-        ({"topics": (), "account": False}, "nothing to do"),
+        ({"topics": (), "account": False, "follow_interest": False}, "nothing to do"),
         ({"prefix": "A"}, "prefix"),
         ({"partitions": 0}, "partitions"),
         ({"accounts": ()}, "at least one API key"),

@@ -3,6 +3,8 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
+from agentexchange.candles import BuilderStats, ChooserStats
+from agentexchange_bridge.interest import InterestStats
 from agentexchange_bridge.lease import LeaseState
 from agentexchange_bridge.metrics import PREFIX, BatchMetrics, WorkerCollector, metrics_page
 from agentexchange_bridge.stats import BatchWritten, RedisState, ScopeStats, UpstreamStats, WorkerStats
@@ -45,6 +47,9 @@ def test_every_number_of_the_stats_has_a_metric() -> None:
     upstream = UpstreamStats("market", FeedState.STALE, sessions=22, reconnects=23)
     stats = WorkerStats(oversized=21, upstreams={"market": upstream}, scopes={"m0": scope})
     stats.unowned[Kind.ORDERS] = 24
+    stats.candles.builder = BuilderStats(late=31, ahead=32, bad_prices=33, bad_quantities=34)
+    stats.candles.chooser = ChooserStats(35, 36, 37, 38, undated=39, switches=40)
+    stats.interest = InterestStats(clients=31, topics=32, reads=33, junk={"hash": 34})
     registry = CollectorRegistry()
     registry.register(WorkerCollector(stats))
     found = scrape(registry)
@@ -57,7 +62,13 @@ def test_every_number_of_the_stats_has_a_metric() -> None:
         ("waiting_events", "m0", "ticks"): 11, ("waiting_events", "m0", "kept"): 12, ("waiting_bytes", "m0"): 13,
         ("epoch", "m0"): 14, ("lease_held", "m0"): 1, ("redis_ready", "m0"): 1, ("oversized_total",): 21,
         ("upstream_sessions_total", "market"): 22, ("upstream_reconnects_total", "market"): 23,
-        ("unowned_total", "orders"): 24,
+        ("unowned_total", "orders"): 24, ("candle_late_ticks_total",): 31, ("candle_odd_ticks_total", "ahead"): 32,
+        ("candle_odd_ticks_total", "bad_price"): 33, ("candle_odd_ticks_total", "bad_quantity"): 34,
+        ("candles_total", "upstream"): 35, ("candles_total", "built"): 36, ("candles_superseded_total", "upstream"): 37,
+        ("candles_superseded_total", "built"): 38, ("candles_undated_total",): 39,
+        ("candle_source_switches_total",): 40,
+        ("interest_clients",): 31, ("interest_topics",): 32,
+        ("interest_reads_total",): 33, ("interest_junk_total", "hash"): 34,
         ("upstream_state", "market", "stale"): 1, ("upstream_state", "market", "live"): 0,
     }  # fmt: skip
     assert {key: found[key] for key in expected} == expected

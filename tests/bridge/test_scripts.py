@@ -413,8 +413,11 @@ async def test_a_whole_batch_of_different_topics_is_one_call(redis: RespStream) 
 # beat and release
 
 
-def beat(lease: Lease, payload: bytes = b"beat") -> bytes:
-    return beat_call(LAYOUT, "m0", lease, publish="PUBLISH", heartbeat=payload, status={"state": "live", "beat": "1"})
+def beat(lease: Lease, payload: bytes = b"beat", candle_state: bytes | None = None) -> bytes:
+    status = {"state": "live", "beat": "1"}
+    return beat_call(
+        LAYOUT, "m0", lease, publish="PUBLISH", heartbeat=payload, status=status, candle_state=candle_state
+    )
 
 
 async def test_a_beat_renews_the_lease_stores_the_status_and_tells_it(
@@ -458,6 +461,34 @@ async def test_release_frees_the_scope_at_once_and_only_for_its_owner(redis: Res
     assert await redis.send(release_call(LAYOUT, "m0", stranger)) == [f"FENCED {lease.owner}".encode()]
     assert await redis.send(release_call(LAYOUT, "m0", lease)) == [b"OK"]
     assert isinstance(await acquire(redis, stranger), Grant)
+
+
+async def test_a_beat_and_a_release_save_the_candles_under_way_for_a_day_and_only_their_owners(
+    redis: RespStream,
+) -> None:
+    lease, stranger = owner(), owner("w2")
+    await acquire(redis, lease)
+    stranger.granted(1, 0.0)
+    key = LAYOUT.candle_state("m0")
+    assert await redis.send(beat(stranger, candle_state=b"no")) == [f"FENCED {lease.owner}".encode()]
+    assert await redis.send(beat(lease)) == [b"OK"]
+    assert await redis.command("EXISTS", key) == 0
+    assert await redis.send(beat(lease, candle_state=b"\x00\xff state")) == [b"OK"]
+    assert await redis.send(beat(lease)) == [b"OK"]
+    assert await redis.command("GET", key) == b"\x00\xff state"
+    assert 86_000 < await redis.command("TTL", key) <= 86_400
+    release = release_call(LAYOUT, "m0", stranger, candle_state=b"no")
+    assert await redis.send(release) == [f"FENCED {lease.owner}".encode()]
+    assert await redis.send(release_call(LAYOUT, "m0", lease, candle_state=b"last")) == [b"OK"]
+    assert await redis.command("GET", key) == b"last"
+
+
+async def test_a_release_frees_the_scope_also_where_no_memory_is_left_for_the_candles(redis: RespStream) -> None:
+    lease = owner()
+    await acquire(redis, lease)
+    await redis.command("CONFIG", "SET", "maxmemory", "1mb", "maxmemory-policy", "noeviction")
+    assert await redis.send(release_call(LAYOUT, "m0", lease, candle_state=b"last")) == [b"OK"]
+    assert await redis.command("EXISTS", LAYOUT.lease("m0")) == 0
 
 
 async def test_every_script_says_what_it_takes_and_gives() -> None:

@@ -55,6 +55,9 @@ def test_every_setting_is_read_from_each_source(tmp_path: Path, monkeypatch: pyt
     values: dict[str, Any] = {
         "upstream_url": "wss://example.test",
         "topics": ["ticker:BTCUSDT", "candles:ethusdt:1h"],
+        "candles": "build",
+        "follow_interest": False,
+        "interest_grace_s": 5.0,
         "account": False,
         "rest_url": "https://example.test/base",
         "exit_on_auth_failure": True,
@@ -73,6 +76,8 @@ def test_every_setting_is_read_from_each_source(tmp_path: Path, monkeypatch: pyt
         "buffer_mib": 8,
         "drain_s": 9.5,
         "tick_stale_after_s": 20.0,
+        "max_sessions": 3,
+        "ticker_all_from": 40,
     }
     elsewhere = {"api_key", "api_key_file", "api_secret", "api_secret_file", "accounts"}
     assert set(values) == set(BridgeSettings.model_fields) - elsewhere
@@ -93,11 +98,14 @@ def test_the_worker_gets_what_was_set(monkeypatch: pytest.MonkeyPatch) -> None:
         "redis_url": "redis://h:1/2?prefix=crew", "topics": ["ticker:BTCUSDT"], "partitions": "4", "account": False,
         "worker_id": "w", "lease_ttl_s": "4", "drain_s": "1", "tick_log_age_s": "60", "tick_log_entries": "5000",
         "account_log_age_s": "70", "account_log_entries": "6000", "buffer_ticks": "7000", "buffer_mib": "8",
-        "tick_stale_after_s": "30", "rest_url": "http://localhost:1",
+        "tick_stale_after_s": "30", "max_sessions": "4", "ticker_all_from": "0", "rest_url": "http://localhost:1",
+        "interest_grace_s": "7", "follow_interest": "no",
     }).worker_config()  # fmt: skip
     assert (config.prefix, config.partitions, config.account, config.worker_id) == ("crew", 4, False, "w")
     assert [str(topic) for topic in config.topics] == ["ticker:BTCUSDT"]
+    assert (config.follow_interest, config.interest_grace_s) == (False, 7.0)
     assert (config.lease_ttl_s, config.drain_s, config.tick_stale_after_s) == (4.0, 1.0, 30.0)
+    assert (config.max_sessions, config.ticker_all_from) == (4, None)
     assert (config.market_retention.log_max_age_s, config.market_retention.log_max_len) == (60.0, 5000)
     assert (config.account_retention.log_max_age_s, config.account_retention.log_max_len) == (70.0, 6000)
     assert (config.limits.buffer.ticks, config.limits.buffer.tick_bytes) == (7000, 8 * 1024**2)
@@ -105,7 +113,7 @@ def test_the_worker_gets_what_was_set(monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(config.rest_url) == "http://localhost:1"
 
 
-@pytest.mark.parametrize("flags", [{"topics": ["orders"]}, {"topics": [], "account": False}])
+@pytest.mark.parametrize("flags", [{"topics": ["orders"]}, {"topics": [], "account": False, "follow_interest": False}])
 def test_what_makes_no_sense_for_a_worker_is_refused(flags: dict[str, Any]) -> None:
     with pytest.raises(SettingsError, match="account"):
         load_settings(flags)

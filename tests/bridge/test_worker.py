@@ -17,6 +17,7 @@ import structlog
 
 from agentexchange import AuthenticationError
 from agentexchange._urls import api_key_secret, redis_url, upstream_url
+from agentexchange.candles import CandleSource
 from agentexchange.redis import RespStream
 from agentexchange.testing import SandboxExchange
 from agentexchange.upstream import FeedOptions
@@ -212,7 +213,8 @@ async def test_a_scope_taken_over_later_than_the_others_is_blind_until_it_was_gr
     exchange: SandboxExchange, redis_server: RedisServer, redis: RespStream
 ) -> None:
     """The feed has been live for long; that says nothing about a scope that another worker had until now."""
-    other, worker = new_worker(exchange, redis_server, "w2", topics=()), new_worker(exchange, redis_server)
+    other = new_worker(exchange, redis_server, "w2", topics=(), follow_interest=False)
+    worker = new_worker(exchange, redis_server)
     async with contextlib.AsyncExitStack() as stack:
         async with running(other):
             await is_live(other)
@@ -309,7 +311,8 @@ async def test_partitions_split_the_market(
 async def test_a_topic_that_upstream_refuses_is_told_in_its_scope_only(
     exchange: SandboxExchange, redis_server: RedisServer, redis: RespStream
 ) -> None:
-    worker = new_worker(exchange, redis_server, topics=(Topic.ticker("all"), Topic.candles("BTCUSDT", "4h")))
+    topics = (Topic.ticker("all"), Topic.candles("BTCUSDT", "4h"))
+    worker = new_worker(exchange, redis_server, topics=topics, candles=CandleSource.UPSTREAM)
     async with running(worker):
         await is_live(worker)
         await settled(worker)

@@ -28,7 +28,7 @@ from tests.bridge._kit import (
 from tests.bridge._writers import Running, assert_whole, connected, live, log_of, notices
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from agentexchange.redis import RespStream
     from tests._servers import RedisServer
@@ -41,6 +41,41 @@ async def running() -> AsyncIterator[Running]:
     tasks = Running()
     yield tasks
     await tasks.end()
+
+
+async def test_the_candles_under_way_are_saved_while_every_closed_one_is_written_and_at_the_end(
+    redis_server: RedisServer, running: Running
+) -> None:
+    states, unwritten = iter(range(1_000_000)), []
+
+    def state() -> bytes:
+        unwritten.append(writer.outbox.holds_candles)
+        return b"%d" % next(states)
+
+    async def saved() -> bytes | None:
+        async with connected(redis_server) as redis:
+            found: bytes | None = await redis.command("GET", LAYOUT.candle_state("m0"))
+            return found
+
+    now = [0.0]
+    writer = make_writer(redis_server.url, ttl_s=1e9, clock=lambda: now[0], candle_state=state)
+    running.start(writer)
+    await until(lambda: writer.outbox.is_open)
+    now[0] = 1.0
+    await eventually(lambda: _is(saved(), b"0"))
+    writer.candle(*candle(closed=True))
+    assert writer.outbox.holds_candles
+    await until(lambda: writer.outbox.is_empty)
+    now[0] = 7.0
+    await eventually(lambda: _is(saved(), b"1"))
+    writer.candle(*candle(closed=True))
+    await running.stop(writer)
+    assert await saved() == b"2"
+    assert unwritten == [False, False, False]
+
+
+async def _is(found: Awaitable[bytes | None], expected: bytes) -> bool:
+    return await found == expected
 
 
 async def test_events_are_written_at_once_and_gathered_while_a_write_is_under_way(

@@ -72,7 +72,7 @@ class Generator:
                 return self._order(stamp)
             case "portfolio":
                 return self._portfolio(stamp)
-        return self._candle(stamp, is_closed=kind == "candles")
+        return self._candle(is_closed=kind == "candles")
 
     def _number(self, topic: str) -> int:
         self._numbers[topic] = number = self._numbers.get(topic, 0) + 1
@@ -104,12 +104,13 @@ class Generator:
         data = {"total_equity": f"{n}.00", "available_cash": "1.00", "unrealized_pnl": "0", "timestamp": stamp}
         return Event("portfolio", n, {"channel": "portfolio", "data": data | {NUMBER_FIELD: n}})
 
-    def _candle(self, stamp: str, *, is_closed: bool) -> Event:
+    def _candle(self, *, is_closed: bool) -> Event:
         symbol = self._draw.choice(CANDLE_SYMBOLS)
         price = self._price(symbol)
         topic = f"candles:{symbol}:1m"
         data: dict[str, Any] = dict.fromkeys(("open", "high", "low", "close"), price)
-        data |= {"time": stamp, "volume": "1.0", "is_closed": is_closed}
+        # without a time: there are many to a minute here, and where upstream is the only source each is passed on
+        data |= {"volume": "1.0", "is_closed": is_closed}
         n = self._number(topic) if is_closed else None
         if n is not None:
             data[NUMBER_FIELD] = n

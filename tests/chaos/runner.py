@@ -128,7 +128,7 @@ class _Theatre:
             *("--upstream-url", f"ws://127.0.0.1:{self.links[f'up:{name}'].port}"),
             *("--redis-url", f"redis://127.0.0.1:{self.links[f'redis:{name}'].port}"),
             # the quiet at the end of a run is no fault of upstream's
-            *("--tick-stale-after-s", "60", "--http", "off", "--log-format", "json", *topics),
+            *("--candles", "upstream", "--tick-stale-after-s", "60", "--http", "off", "--log-format", "json", *topics),
         ]
         env = os.environ | {"AGENTEXCHANGE_API_KEY": API_KEY}
         return Managed(name, argv, self.plan.folder / f"{name}.log", env=env)

@@ -96,9 +96,11 @@ def worker(upstream_url: str, redis_url: str, *, log: Path, args: tuple[str, ...
 
 
 @contextlib.asynccontextmanager
-async def client(url: str, register: Callable[[AgentExchangeWS], None]) -> AsyncIterator[AgentExchangeWS]:
+async def client(
+    url: str, register: Callable[[AgentExchangeWS], None], **options: Any
+) -> AsyncIterator[AgentExchangeWS]:
     """A connected client with the handlers that ``register`` gives it."""
-    ws = AgentExchangeWS(api_key=KEY, base_url=url)
+    ws = AgentExchangeWS(api_key=KEY, base_url=url, **options)
     register(ws)
     async with ws:
         yield ws

@@ -77,7 +77,7 @@ def _ticker(rng: random.Random, number: int) -> str:
 
 def _candle(rng: random.Random, number: int) -> str:
     data = {
-        "time": f"2026-02-23T15:{number % 60:02d}:00Z",
+        "time": f"2026-02-{20 + number // 1440:02d}T{number // 60 % 24:02d}:{number % 60:02d}:00Z",
         "open": "1",
         "high": "3.0",
         "low": "0.5",
@@ -178,11 +178,12 @@ async def test_the_same_frames_give_the_same_calls(redis_server: RedisServer, tm
                 exchange.control.push(frame)
             return True
 
-        topics = ("--topic", "ticker:all", "--topic", "candles:PAIR0USDT:1m")
+        # what is built differs by when each of the two was started; tests/integration/test_candles.py compares that
+        topics = ("--topic", "ticker:all", "--topic", "candles:PAIR0USDT:1m", "--candles", "upstream")
         with worker(exchange.url, redis_server.url, log=tmp_path / "worker.log", args=topics):
             await exchange.control.wait_for_subscriptions("ticker:all", "candles:PAIR0USDT:1m", "orders", "portfolio")
             async with (
-                client(exchange.url, recording(calls["straight"])),
+                client(exchange.url, recording(calls["straight"]), candles="upstream"),
                 client(exchange.url, everything(calls["straight all"])),
                 client(redis_server.url, recording(calls["shared"])),
                 client(redis_server.url, everything(calls["shared all"])),

@@ -52,7 +52,7 @@ async def test_channel_latest_and_log_hold_the_same_bytes_under_the_documented_n
 
     listening = asyncio.create_task(listen())
     async with SandboxExchange(rate=0, api_keys=[KEY], subscription_limit=None) as exchange:
-        topics = ("--topic", "ticker:all", "--topic", "candles:BTCUSDT:1m")
+        topics = ("--topic", "ticker:all", "--topic", "candles:BTCUSDT:1m", "--candles", "upstream")
         with worker(exchange.url, redis_server.url, log=tmp_path / "worker.log", args=topics) as bridge:
             control = exchange.control
             await control.wait_for_subscriptions("ticker:all", "candles:BTCUSDT:1m", "orders", "portfolio")

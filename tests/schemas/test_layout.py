@@ -25,8 +25,9 @@ def test_the_documented_names() -> None:
     assert [ax.log("m0"), ax.candle_log("m0"), ax.lease("m0"), ax.epoch("m0"), ax.seq("m0"), ax.status("m0")] == [
         f"ax:{{m0}}:{name}" for name in ("log", "log:candles", "lease", "epoch", "seq", "status")
     ]
+    assert ax.candle_state("m0") == "ax:{m0}:candle-state"
     assert ax.interest(ACCOUNT, "c1") == f"ax:interest:{ACCOUNT}:c1"
-    assert (ax.workers, ax.control) == ("ax:workers", "ax:control")
+    assert (ax.workers, ax.control, ax.interests) == ("ax:workers", "ax:control", "ax:interests")
 
 
 def test_an_account_scope_is_a_hash_and_nothing_else() -> None:

@@ -16,3 +16,16 @@ def test_the_recovery_bound_reaches_the_shared_feed() -> None:
 def test_a_recovery_bound_is_above_zero(limit: int) -> None:
     with pytest.raises(ValueError, match="recover_limit"):
         AgentExchangeWS("ak_live_options", "redis://localhost", recover_limit=limit)
+
+
+def test_the_bounds_on_sessions_reach_the_pool() -> None:
+    client = AgentExchangeWS("ak_live_options", max_sessions=3, ticker_all_from=None)
+    assert (client._pool.max_sessions, client._pool.fold_from) == (3, None)
+    client = AgentExchangeWS("ak_live_options", ticker_all_from=40)
+    assert (client._pool.max_sessions, client._pool.fold_from) == (10, 40)
+
+
+@pytest.mark.parametrize("option", ["max_sessions", "ticker_all_from"])
+def test_the_bounds_on_sessions_are_above_zero(option: str) -> None:
+    with pytest.raises(ValueError, match=option):
+        AgentExchangeWS("ak_live_options", **{option: 0})

@@ -33,8 +33,10 @@ AgentExchangeWS(
     stale_after=60.0,
     compression=True,
     ssl_context=ssl.create_default_context(),
+    candles="build",
 )
-AgentExchangeWS("ak_live_...", "redis://localhost", recover_limit=1_000_000)
+AgentExchangeWS("ak_live_...", max_sessions=3, ticker_all_from=None)
+AgentExchangeWS("ak_live_...", "redis://localhost", recover_limit=1_000_000, client_name="crew-7")
 AgentExchangeWS(
     "ak_live_...",
     "redis://localhost",
@@ -76,6 +78,8 @@ async def on_candle(candle: Candle, meta: EventMeta) -> None:
     assert_type(meta.topic, str)
     assert_type(meta.reconciled, bool)
     assert_type(candle.open, str)
+    assert_type(candle.complete, bool | None)
+    assert_type(candle.trades, int | None)
 
 
 @ws.on_order_update()

@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     url = args.url or os.environ.get("AGENTEXCHANGE_WS_URL") or "ws://localhost:8000"
     try:
         topics = [Topic.parse(text) for text in args.topics]
-        client = AgentExchangeWS(_key(url, topics, args.api_key_file), url)
+        client = AgentExchangeWS(_key(url, topics, args.api_key_file), url, client_name="tail")
     except ValueError as exc:
         raise UsageError(f"tail: {exc}") from None
     printer = EventPrinter(as_json=args.json, count=args.count, done=client.stop)

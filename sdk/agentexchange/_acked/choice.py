@@ -26,6 +26,7 @@ def acked_transport(
     claim_after: float,
     max_attempts: int,
     consumer: str | None,
+    client_name: str | None,
 ) -> Callable[..., Transport] | None:
     """What makes the transport, given what every shared transport is given; None where neither is wanted.
 
@@ -44,7 +45,10 @@ def acked_transport(
     if not isinstance(url, RedisUrl):
         name = "group" if group is not None else "resume"
         raise ValueError(f"{name}= needs a base_url that begins with redis://, rediss:// or unix://")  # noqa: TRY004
-    common: dict[str, Any] = {"start": start, "max_attempts": max_attempts}
+    if consumer is not None and client_name is not None:
+        raise ValueError("consumer= is what client_name= is called in a group=: give one of them")
+    shared = redis_backed("_shared.options", "SharedOptions")(client_name=client_name)
+    common: dict[str, Any] = {"start": start, "max_attempts": max_attempts, "shared": shared}
     if group is not None:
         make, options = (
             redis_backed("_group.transport", "GroupTransport"),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from agentexchange._scripts import Script
+    from agentexchange._shared.interest import InterestKeeper
     from agentexchange._urls import RedisUrl
     from agentexchange_schemas import Layout, Topic
 
@@ -57,6 +58,7 @@ class AckedSession:
         topics: Iterable[Topic],
         party: Party,
         statuses: ScopeStatuses,
+        interest: InterestKeeper,
         options: AckedOptions,
     ) -> None:
         self._url = url
@@ -64,6 +66,7 @@ class AckedSession:
         self._topics = frozenset(topics)
         self._party = party
         self._statuses = statuses
+        self._interest = interest
         self._options = options
         self._leaving = asyncio.Event()
         self._streams: list[RespStream] = []
@@ -122,6 +125,7 @@ class AckedSession:
         keeping = [
             self._tasks.create_task(self._statuses.follow(commands, self.layout, self._account)),
             self._tasks.create_task(self._party.keep(stream)),
+            self._tasks.create_task(self._interest.keep(stream)),
         ]
         if not is_known:
             keeping.append(self._tasks.create_task(self._await_layout(commands)))
@@ -131,6 +135,7 @@ class AckedSession:
             task.cancel()
         await asyncio.wait((*reading, *keeping))
         await self._party.leave(stream)
+        await self._interest.leave()
         for task in guards:
             task.cancel()
 

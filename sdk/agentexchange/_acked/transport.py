@@ -8,6 +8,8 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Final
 
 from agentexchange._backoff import backoff
+from agentexchange._names import Identity
+from agentexchange._shared.interest import InterestKeeper
 from agentexchange._tasks import end
 from agentexchange.errors import UsageError
 from agentexchange.redis import RedisLinkError, Verdict, final_error, judge
@@ -53,14 +55,17 @@ class AckedTransport(ABC):
         dispatcher: Dispatcher,
         topics: Iterable[Topic],
         options: AckedOptions,
+        label: str | None = None,
     ) -> None:
         self._url = url
+        self._identity = Identity.of(label or options.shared.client_name)
         self._secrets = [secret.get_secret_value() for secret in (api_key, url.password) if secret is not None]
         self._account = account_scope(api_key.get_secret_value())
         self._dispatcher = dispatcher
         self._topics = frozenset(topics)
         self._acked_options = options
         self._layout = Layout(url.prefix)
+        self._interest = InterestKeeper(self._layout, self._account, self._identity, self._topics, options.shared)
         self._statuses = ScopeStatuses(dispatcher.status, self._on_log, options.shared)
         self._stopping = asyncio.Event()
         self._has_worked = False
@@ -129,6 +134,7 @@ class AckedTransport(ABC):
                 topics=self._topics,
                 party=self,
                 statuses=self._statuses,
+                interest=self._interest,
                 options=self._acked_options,
             )
             await self._serve(session)

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
-import secrets
-import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,9 +11,7 @@ if TYPE_CHECKING:
     from agentexchange._acked.options import GroupOptions
     from agentexchange_schemas import Layout
 
-__all__ = ["Member", "unique_name"]
-
-_MAX_LABEL = 64
+__all__ = ["Member"]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -41,9 +35,3 @@ class Member:
     tell: Callable[..., None]
     log_name: Callable[[str], bytes]
     mask: Callable[[str], str]
-
-
-def unique_name(label: str | None = None) -> str:
-    """``label``, or host and process id, with a random ending: two holders are never taken for one."""
-    name = label or f"{re.sub(r'[^A-Za-z0-9._-]', '-', socket.gethostname())[:40]}-{os.getpid()}"
-    return f"{name[:_MAX_LABEL]}-{secrets.token_hex(3)}"

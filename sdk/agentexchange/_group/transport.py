@@ -12,7 +12,7 @@ from agentexchange.errors import ConnectionError as FinalConnectionError
 from agentexchange_schemas import Cause
 
 from .log import GroupLog
-from .member import Member, unique_name
+from .member import Member
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,12 +46,12 @@ class GroupTransport(AckedTransport):
         topics: Iterable[Topic],
         options: GroupOptions,
     ) -> None:
-        super().__init__(url, api_key, dispatcher=dispatcher, topics=topics, options=options)
+        super().__init__(url, api_key, dispatcher=dispatcher, topics=topics, options=options, label=options.consumer)
         self._log_names: dict[str, bytes] = {}
         self._options = options
         self._member = Member(
             group=options.name,
-            consumer=unique_name(options.consumer),
+            consumer=self._identity.unique,
             options=options,
             layout=self._layout,
             tell=self._tell,
@@ -67,7 +67,7 @@ class GroupTransport(AckedTransport):
             total.update(log.counts)
             total.update(log.work.counts)
             total["waiting"] += len(log.work.waiting)
-        return dict(total)
+        return {**total, "interest_refused": self._interest.refused}
 
     # See `Party`
 

@@ -7,7 +7,6 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from agentexchange._acked.transport import AckedTransport
-from agentexchange._group.member import unique_name
 from agentexchange._scripts import HOLD, SAVE
 
 from .hold import Hold
@@ -44,7 +43,7 @@ class ResumeTransport(AckedTransport):
     ) -> None:
         super().__init__(url, api_key, dispatcher=dispatcher, topics=topics, options=options)
         self._options = options
-        self._hold = Hold(options, self._layout, unique_name())
+        self._hold = Hold(options, self._layout, self._identity.unique)
         self._logs: dict[Place, ResumeLog] = {}
 
     def stats(self) -> dict[str, int | float]:
@@ -54,7 +53,7 @@ class ResumeTransport(AckedTransport):
             total.update(log.counts)
             total.update(log.work.counts)
             total["waiting"] += len(log.work.waiting)
-        return dict(total)
+        return {**total, "interest_refused": self._interest.refused}
 
     # See `Party`
 

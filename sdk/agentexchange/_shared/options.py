@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from agentexchange.redis import StreamOptions
+from agentexchange_schemas.layout import checked_name
 
 from .plan import MANY_TICKERS
 
@@ -47,6 +48,9 @@ class SharedOptions:
             tenth of the time that was missed: a restarted Redis is not read by every client at once.
         check_every_s: topics without an event for so long are compared with the server, if the log went on.
         many_tickers: from so many single tickers on they are read out of the log.
+        client_name: what the client is called where its interest is listed; None for host and process id.
+        interest_ttl_s: a client that does not renew its interest for so long is forgotten; it renews in a third of it.
+        interest_spread_s: after a lost connection it registers after a random wait of up to so long.
         clock: monotonic seconds.
         now: the wall clock, timezone-aware.
         sleep: `asyncio.sleep` or a test's own.
@@ -66,7 +70,14 @@ class SharedOptions:
     recover_spread_s: float = 1.0
     check_every_s: float = 2.0
     many_tickers: int = MANY_TICKERS
+    client_name: str | None = None
+    interest_ttl_s: float = 15.0
+    interest_spread_s: float = 2.0
     clock: Callable[[], float] = time.monotonic
     now: Callable[[], datetime] = _now
     sleep: Callable[[float], Coroutine[Any, Any, None]] = asyncio.sleep
     random: Callable[[], float] = random.random
+
+    def __post_init__(self) -> None:
+        if self.client_name is not None:
+            checked_name(self.client_name, "client_name")

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from .flow import Flow
     from .inbox import Inbox
+    from .interest import InterestKeeper
     from .options import SharedOptions
     from .scan import LogName
 
@@ -52,6 +53,7 @@ class SharedSession:
         layout: Layout,
         wanted: AbstractSet[Topic],
         inbox: Inbox,
+        interest: InterestKeeper,
         cursors: dict[str, bytes],
         options: SharedOptions,
     ) -> None:
@@ -59,6 +61,7 @@ class SharedSession:
         self._account = account
         self._wanted = wanted
         self._inbox = inbox
+        self._interest = interest
         self._cursors = cursors
         self._options = options
         self.layout = layout
@@ -103,6 +106,9 @@ class SharedSession:
         try:
             async with asyncio.TaskGroup() as self._tasks:
                 self._tasks.create_task(self._serve())
+        except asyncio.CancelledError:
+            await self._interest.leave()
+            raise
         except BaseExceptionGroup as group:
             raise _decisive(group) from None
         finally:
@@ -114,6 +120,7 @@ class SharedSession:
         self._own(stream)
         self._commands = Commands(stream, self._url.prefix)
         await self._learn_layout()
+        self._tasks.create_task(self._interest.keep(stream))
         self._tools = Tools(
             self._commands, self.layout, self._inbox, self._options, learn=self._learn_log, settle=self._settle
         )

@@ -7,11 +7,13 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from agentexchange._backoff import backoff
+from agentexchange._names import Identity
 from agentexchange.redis import RedisLinkError, Verdict, final_error, judge
 from agentexchange_schemas import Layout, account_scope
 
 from .commands import id_of
 from .inbox import Inbox
+from .interest import InterestKeeper
 from .options import SharedOptions
 from .plan import Plan
 from .session import SharedSession
@@ -52,6 +54,8 @@ class SharedTransport:
         self._wanted = set(topics)
         self._inbox = Inbox(dispatcher, self._options)
         self._layout = Layout(url.prefix)
+        identity = Identity.of(self._options.client_name)
+        self._interest = InterestKeeper(self._layout, self._account, identity, self._wanted, self._options)
         self._cursors: dict[str, bytes] = {}
         self._stopping = asyncio.Event()
         self._session: SharedSession | None = None
@@ -62,10 +66,12 @@ class SharedTransport:
 
         ``events`` handed on as they came, ``recovered`` handed on from the log, ``duplicates`` kept back, ``gaps`` told
         and the events ``missing`` in them, ``recoveries`` (reads of a log for what was missed), ``junk``,
-        ``heartbeats``, ``notices``, ``reconnects``; ``held`` is how many events wait for a read of Redis now.
+        ``heartbeats``, ``notices``, ``reconnects``, ``interest_refused`` (writes of what is wanted); ``held`` is how
+        many events wait for a read of Redis now.
         """
         counts = self._inbox.counts
-        return {**{name: counts[name] for name in _COUNTED}, "held": self._inbox.held}
+        counted = {name: counts[name] for name in _COUNTED}
+        return {**counted, "interest_refused": self._interest.refused, "held": self._inbox.held}
 
     def subscribe(self, topic: Topic) -> None:
         """Want ``topic`` from now on. Idempotent."""
@@ -96,6 +102,7 @@ class SharedTransport:
                 layout=self._layout,
                 wanted=self._wanted,
                 inbox=self._inbox,
+                interest=self._interest,
                 cursors=self._cursors,
                 options=self._options,
             )
@@ -139,5 +146,6 @@ class SharedTransport:
         return backoff(random=self._options.random)
 
     def _wake(self) -> None:
+        self._interest.changed()
         if self._session is not None:
             self._session.wake()

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from ._builder import BuilderOptions, BuilderStats, BuiltCandle, CandleBuilder
 from ._chooser import CandleSource, ChooserStats, SourceChooser
+from ._desk import CandleDesk, DeskHistory, DeskStats
+from ._needs import upstream_topics
 from ._state import MAX_STATE_BYTES, CandleStateError
 from ._time import INTERVAL_MS
 
@@ -17,8 +19,12 @@ __all__ = [
     "BuilderStats",
     "BuiltCandle",
     "CandleBuilder",
+    "CandleDesk",
     "CandleSource",
     "CandleStateError",
     "ChooserStats",
+    "DeskHistory",
+    "DeskStats",
     "SourceChooser",
+    "upstream_topics",
 ]

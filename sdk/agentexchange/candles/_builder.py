@@ -37,12 +37,14 @@ class BuilderOptions:
         allowance_ms: how long after its end a span waits for late ticks before its candle is final.
         ahead_ms: how far a tick's upstream time may be ahead of its arrival; beyond that the arrival counts.
         forming_every_ms: the least time between two forming candles of a topic.
+        forming_at_once: forming candles of one call at most; where more have changed, topics take turns.
         catch_up_ms: empty candles of spans that ended longer ago are not told; after a stop of days nobody wants them.
     """
 
     allowance_ms: int = 2_000
     ahead_ms: int = 60_000
     forming_every_ms: int = 1_000
+    forming_at_once: int = 100
     catch_up_ms: int = 3_600_000
 
 
@@ -80,9 +82,9 @@ class CandleBuilder:
     Times that come in as ``…_us`` are µs since the Unix epoch, on one clock, that of the ticks' arrival.
     """
 
-    def __init__(self, options: BuilderOptions | None = None) -> None:
+    def __init__(self, options: BuilderOptions | None = None, *, stats: BuilderStats | None = None) -> None:
         self.options = options or BuilderOptions()
-        self.stats = BuilderStats()
+        self.stats = stats or BuilderStats()
         self._series: dict[str, Series] = {}
         self._forming: dict[tuple[str, str], tuple[Series, Slot]] = {}
         self._unseen = Spans()
@@ -254,7 +256,8 @@ class CandleBuilder:
     def forming_due(self, now_us: int) -> list[BuiltCandle]:
         """The forming candles that have changed, each topic at most once in ``forming_every_ms``."""
         due: list[BuiltCandle] = []
-        for series, slot in self._forming.values():
+        told: list[tuple[str, str]] = []
+        for key, (series, slot) in self._forming.items():
             if now_us < slot.forming_due_us:
                 continue
             version = series.version(slot)
@@ -264,6 +267,11 @@ class CandleBuilder:
             if bar is not None:
                 slot.told, slot.forming_due_us = version, now_us + 1000 * self.options.forming_every_ms
                 due.append(BuiltCandle(series.topics[slot.interval], self._forming_fields(series, slot, bar)))
+                told.append(key)
+                if len(due) == self.options.forming_at_once:
+                    break
+        for key in told:  # to the end, so that those that had no turn come first
+            self._forming[key] = self._forming.pop(key)
         return due
 
     def _forming_fields(self, series: Series, slot: Slot, bar: Bar) -> dict[str, Any]:
@@ -280,7 +288,14 @@ class CandleBuilder:
         """
         return pack_state(Saved(now_us, self._unseen, self._series))
 
-    def restore(self, closed: Iterable[Mapping[str, Any]], state: bytes | None, now_us: int) -> None:
+    def histories(self) -> Histories:
+        """Collects closed candles one by one, for a caller of `restore` that reads them piece by piece.
+
+        Nothing may be wanted, unwanted or closed until they are restored; ticks may come.
+        """
+        return Histories(self._series)
+
+    def restore(self, closed: Iterable[Mapping[str, Any]] | Histories, state: bytes | None, now_us: int) -> None:
         """Continue after a restart, or give an interval that is wanted late its history. What is not wanted is skipped.
 
         Args:
@@ -293,8 +308,8 @@ class CandleBuilder:
             CandleStateError: ``state`` is not a state; nothing has changed.
         """
         saved = None if state is None else read_state(state)
-        histories = Histories(self._series)
-        for fields in closed:
+        histories = closed if isinstance(closed, Histories) else self.histories()
+        for fields in () if isinstance(closed, Histories) else closed:
             histories.add(fields, now_us // 1000)
         if saved is not None:
             self._take_unseen(saved.unseen, now_us)

@@ -15,6 +15,7 @@ __all__ = ["CandleSource", "ChooserStats", "SourceChooser"]
 
 PATIENCE_MS: Final = 5_000
 _NEVER: Final = -1
+_MARKS: Final = (("complete", bool, True), ("trades", int, None), ("empty", bool, None))
 
 
 class CandleSource(StrEnum):
@@ -37,7 +38,8 @@ class ChooserStats:
         from_ticks: final candles taken from the builder.
         upstream_after: upstream's candles that came when the span's candle was out already; not published.
         built_after: built ones for which the same holds.
-        undated: upstream's final candles that do not say when they began; dropped unless upstream is the only source.
+        undated: upstream's final candles that do not say when they began, or name a time that is still to come; dropped
+            unless upstream is the only source.
         switches: how often the preferred source changed.
     """
 
@@ -62,7 +64,6 @@ class SourceChooser:
         interval: one of the six.
         mode: who may be chosen.
         patience_ms: how long after a span's end upstream's candle is waited for; more than the builder's allowance.
-        published_ms: start of the last span that is published already, after a restart.
         stats: counters to share.
 
     Raises:
@@ -75,14 +76,13 @@ class SourceChooser:
         mode: CandleSource = CandleSource.AUTO,
         *,
         patience_ms: int = PATIENCE_MS,
-        published_ms: int | None = None,
         stats: ChooserStats | None = None,
     ) -> None:
         self.mode = mode
         self.stats = stats or ChooserStats()
         self._length = interval_ms(interval)
         self._patience_ms = patience_ms
-        self._published = _NEVER if published_ms is None else published_ms
+        self._published = _NEVER
         self._held: tuple[int, dict[str, Any]] | None = None
         self._prefers_upstream = mode is CandleSource.UPSTREAM
         self._is_refused = False
@@ -108,6 +108,23 @@ class SourceChooser:
         """Whether a built candle is held back: then `due` is to be called."""
         return self._held is not None
 
+    def resume(self, published_ms: int) -> None:
+        """After a restart, or from a log: spans up to the one that began at ``published_ms`` are published already."""
+        self._published = max(self._published, published_ms)
+
+    def release(self) -> list[dict[str, Any]]:
+        """Wait no longer: the candle that is held back, if there is one."""
+        if self._held is None:
+            return []
+        start, fields = self._held
+        self._held = None
+        if self._is_out(start):
+            self.stats.built_after += 1
+            return []
+        self._published = start
+        self.stats.from_ticks += 1
+        return [fields]
+
     # Upstream
 
     def refused(self) -> list[dict[str, Any]]:
@@ -116,7 +133,7 @@ class SourceChooser:
         if self.mode is not CandleSource.AUTO:
             return []
         self._prefer(upstream=False)
-        return self._release()
+        return self.release()
 
     def accepted(self) -> None:
         """Upstream takes the topic."""
@@ -130,14 +147,17 @@ class SourceChooser:
         start = open_ms_of(fields)
         if fields.get("is_closed") is False:
             return [_marked(fields)] if self._prefers_upstream and not self._is_out(start) else []
-        if start is None:
+        now_ms = now_us // 1000
+        if (
+            start is None or start > now_ms + self._patience_ms
+        ):  # taken at its word, it would end all candles until then
             return self._undated(fields)
-        if self.mode is CandleSource.AUTO and now_us // 1000 <= start + self._length + self._patience_ms:
+        if self.mode is CandleSource.AUTO and now_ms <= start + self._length + self._patience_ms:
             self._prefer(upstream=True)
         if self._is_out(start) or self.mode is CandleSource.BUILD:
             self.stats.upstream_after += 1
             return []
-        before = self._release() if self._held is not None and self._held[0] < start else []
+        before = self.release() if self._held is not None and self._held[0] < start else []
         if self._held is not None and self._held[0] == start:
             self._held = None
             self.stats.built_after += 1
@@ -157,11 +177,11 @@ class SourceChooser:
         if self._is_out(start):
             self.stats.built_after += 1
             return []
-        before = self._release()
+        before = self.release()
         if self._is_out(start):
             return before
         self._held = (start, fields)
-        return [*before, *([] if self._waits(fields) else self._release()), *self.due(now_us)]
+        return [*before, *([] if self._waits(fields) else self.release()), *self.due(now_us)]
 
     def due(self, now_us: int) -> list[dict[str, Any]]:
         """The candle whose wait for upstream is over: upstream is silent, building is preferred from here on."""
@@ -169,7 +189,7 @@ class SourceChooser:
             return []
         self._is_silent = True
         self._prefer(upstream=False)
-        return self._release()
+        return self.release()
 
     def _waits(self, fields: Mapping[str, Any]) -> bool:
         if self.mode is CandleSource.BUILD or self._is_refused:
@@ -180,14 +200,6 @@ class SourceChooser:
         """With one source there is nothing that it could double."""
         self.stats.undated += 1
         return [_marked(fields)] if self.mode is CandleSource.UPSTREAM else []
-
-    def _release(self) -> list[dict[str, Any]]:
-        if self._held is None:
-            return []
-        self._published, fields = self._held
-        self._held = None
-        self.stats.from_ticks += 1
-        return [fields]
 
     def _is_out(self, start: int | None) -> bool:
         return start is not None and start <= self._published
@@ -201,8 +213,9 @@ class SourceChooser:
 
 
 def _marked(fields: dict[str, Any]) -> dict[str, Any]:
-    """What candles say beside the documented fields: of upstream's own the trades are not known."""
+    """What candles say beside the documented fields, as upstream says it where it does; trades are not known else."""
     fields["source"] = str(CandleSource.UPSTREAM)
-    for name, value in (("complete", True), ("trades", None), ("empty", None)):
-        fields.setdefault(name, value)
+    for name, kind, value in _MARKS:
+        if type(fields.get(name)) is not kind:
+            fields[name] = value
     return fields

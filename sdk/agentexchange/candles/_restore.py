@@ -114,7 +114,7 @@ def adopt(
     Returns:
         (interval, candle, whether minutes are missing) of spans that ended before and were never published.
     """
-    begun = None if saved is None else saved.series.get(series.symbol)
+    begun = None if saved is None or series.has_begun else saved.series.get(series.symbol)
     for name, past in ({} if history is None else history.slots).items():
         series.slots[name].published = max(series.slots[name].published, past.published)
     if series.has_closed:
@@ -127,6 +127,7 @@ def adopt(
     seen_ms = max(closed_to or 0, 0 if saved is None or begun is None else saved.as_of_us // 1000)
     series.unseen = _unseen(begun, closed_to, since=seen_ms - allowance_ms, until=now_ms)
     if begun is not None:
+        series.has_begun = True
         series.next_ms, series.last = begun.next_ms, begun.last
     if history is not None and history.next_ms is not None:
         series.next_ms, series.last = history.next_ms, history.last

@@ -60,17 +60,19 @@ class Series:
     Attributes:
         next_ms: the first minute that is not closed.
         has_closed: whether a minute was closed here, so that what came before can only be put in front.
+        has_begun: whether it has taken what a saved state had of it: once only.
         minute: the newest open minute, where most ticks belong.
         open: every open minute that has ticks, by its start.
         last: the close of the last closed minute; None while there was never a price.
         unseen: spans in which ticks of this symbol may have been missed.
     """
 
-    __slots__ = ("has_closed", "last", "minute", "next_ms", "open", "slots", "symbol", "topics", "unseen")
+    __slots__ = ("has_begun", "has_closed", "last", "minute", "next_ms", "open", "slots", "symbol", "topics", "unseen")
 
     def __init__(self, symbol: str, next_ms: int) -> None:
         self.symbol = symbol
         self.next_ms = next_ms
+        self.has_begun = False
         self.has_closed = False
         self.minute = _NO_BAR
         self.open: dict[int, Bar] = {}

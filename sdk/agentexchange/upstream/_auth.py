@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -44,21 +45,27 @@ class AuthJudge:
     def __init__(self, policy: AuthPolicy) -> None:
         self._policy = policy
         self._worked = False
-        self._refusals = 0
+        self._refusals: Counter[int] = Counter()
         self._first_at = 0.0
 
     def worked(self) -> None:
         """A session got an ack, event or heartbeat: the key is good."""
         self._worked = True
-        self._refusals = 0
+        self._refusals.clear()
 
-    def refused(self, now: float) -> AuthVerdict:
-        """The key was refused at ``now`` (seconds, monotonic)."""
-        self._first_at = now if self._refusals == 0 else self._first_at
-        self._refusals += 1
+    def refused(self, now: float, session: int = 0) -> AuthVerdict:
+        """The key was refused at ``now`` (seconds, monotonic).
+
+        Args:
+            now: the time.
+            session: which of several sessions was refused: each counts for itself, as all may be in the same moment.
+        """
+        self._first_at = self._first_at if self._refusals else now
+        self._refusals[session] += 1
+        refusals = self._refusals[session]
         if self._policy is AuthPolicy.STRICT:
-            final = not self._worked or self._refusals > _CONFIRMATIONS
+            final = not self._worked or refusals > _CONFIRMATIONS
             return AuthVerdict(final=final, told=final)
-        if self._refusals >= _PATIENT_REFUSALS and now - self._first_at >= _PATIENT_SPAN_S:
+        if refusals >= _PATIENT_REFUSALS and now - self._first_at >= _PATIENT_SPAN_S:
             return AuthVerdict(told=True, delay_s=_PATIENT_DELAY_S)
         return AuthVerdict()

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Iterator
 
     from pydantic import SecretStr
+    from websockets.asyncio.client import ClientConnection
 
     from agentexchange._urls import UpstreamUrl
     from agentexchange_schemas import FrameError, Topic
@@ -53,6 +54,9 @@ class UpstreamFeed:
     to several feeds to let them share what is known of the key. ``stats`` may be read at any time. ``on_answer`` is
     called when `has_settled` may have become true of a topic.
     """
+
+    number = 0
+    """Which of several feeds with one `AuthJudge` this is."""
 
     def __init__(
         self,
@@ -99,7 +103,7 @@ class UpstreamFeed:
             self._session = None
             await self._until_stopped(self._sleep(delay))
 
-    def subscribe(self, topic: Topic) -> None:
+    def subscribe(self, topic: Topic, *, optional: bool = False) -> None:  # noqa: ARG002 - one session shares out nothing
         """Want ``topic``, on the live session and on every later one. Idempotent; asks again for a refused one."""
         self._subscriptions.want(topic)
         self._ask()
@@ -113,6 +117,10 @@ class UpstreamFeed:
         """Whether the present session is past upstream's answer for ``topic``: what it serves comes from here on."""
         session = None if self._stopped.is_set() else self._session
         return session is not None and session.has_settled(topic)
+
+    def holds(self, topic: Topic) -> bool:
+        """Whether upstream has acknowledged ``topic`` itself on the present session."""
+        return self._session is not None and self._subscriptions.holds(topic)
 
     def silent_s(self) -> float | None:
         """How long ago the present session was last heard; None where there is none."""
@@ -158,7 +166,11 @@ class UpstreamFeed:
             self._voice.live()
 
     def answered(self, answer: Answer) -> None:
-        """A topic was accepted or refused."""
+        """A topic was accepted, refused or left."""
+        if not answer.subscribed:
+            if answer.refusal is not None:
+                self.refused(answer.refusal)
+            return
         if answer.refusal is None:
             self._voice.accepted(answer.topic)
         else:
@@ -198,7 +210,11 @@ class UpstreamFeed:
             return exc
         self.stats.reconnects += self.stats.sessions > 0
         self.stats.sessions += 1
-        self._session = Session(
+        self._session = self._new_session(connection)
+        return await self._session.run()
+
+    def _new_session(self, connection: ClientConnection) -> Session:
+        return Session(
             connection,
             self._subscriptions,
             sink=self._sink,
@@ -206,7 +222,9 @@ class UpstreamFeed:
             stats=self.stats,
             options=self._options,
         )
-        return await self._session.run()
+
+    def _was_ever_open(self) -> bool:
+        return self.stats.sessions > 0
 
     def _judged(self, fault: Exception, delay: float) -> float:
         """Seconds until the next attempt; raises what is final."""
@@ -214,7 +232,7 @@ class UpstreamFeed:
         if found is None:
             raise fault
         message = self._mask(found.message)
-        if found.outcome is Outcome.FINAL and self.stats.sessions == 0:
+        if found.outcome is Outcome.FINAL and not self._was_ever_open():
             raise ConnectionError(
                 f"{self._url}: {message}", code=found.code, status_code=found.status_code
             ) from self._harmless(fault)
@@ -233,7 +251,7 @@ class UpstreamFeed:
         self._voice.blind(self._session.last_heard_at, cause=cause, message=message)
 
     def _after_refusal(self, found: Verdict, message: str, delay: float) -> float:
-        judged = self._judge.refused(self._options.clock())
+        judged = self._judge.refused(self._options.clock(), self.number)
         if judged.told:
             self._voice.auth_failed(message)
         if judged.final:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from agentexchange_schemas import FeedStatus, FrameError
 
-__all__ = ["FeedOptions", "FeedSink"]
+__all__ = ["FeedOptions", "FeedSink", "PoolOptions"]
 
 
 class FeedSink(Protocol):
@@ -68,3 +68,28 @@ class FeedOptions:
     def tick_bound_s(self) -> float:
         """``tick_stale_after_s``, or what stands for it."""
         return self.tick_stale_after_s or self.stale_after_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolOptions:
+    """How a pool spreads topics over sessions.
+
+    Attributes:
+        max_sessions: how many there may be.
+        subscriptions: that one session is expected to take; fewer are learned from upstream's answers.
+        fold_from: with more symbols than this, ``ticker:all`` is taken instead of single tickers, and so it is where
+            they do not fit into ``max_sessions``; None: never.
+        private: whether to deliver orders and portfolio; upstream sends them to every session, asked or not.
+        stagger_s: time between two handshakes.
+        proof_s: how long the session that a symbol moves to is given to bring its first tick, before the old one is
+            left without that proof.
+        max_overlap: ticks of one symbol that may wait in the middle of a move.
+    """
+
+    max_sessions: int = 10
+    subscriptions: int = 10
+    fold_from: int | None = 100
+    private: bool = True
+    stagger_s: float = 0.05
+    proof_s: float = 2.0
+    max_overlap: int = 1024

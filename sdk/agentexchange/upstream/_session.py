@@ -55,7 +55,7 @@ class SessionOwner(Protocol):
         """A tick came, the first of the session."""
 
     def answered(self, answer: Answer) -> None:
-        """A topic was accepted or refused."""
+        """A topic was accepted, refused or left."""
 
     def refused(self, refusal: Refusal) -> None:
         """An error came that answers no request for a topic."""

@@ -32,10 +32,11 @@ class Request(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What an answer of upstream says about a topic that was asked for."""
+    """What an answer of upstream says about a topic that was asked for, or, not ``subscribed``, that was left."""
 
     topic: Topic
     refusal: Refusal | None
+    subscribed: bool = True
 
 
 class Subscriptions:
@@ -74,6 +75,19 @@ class Subscriptions:
         """Whether ``ticker:all`` is acknowledged: then silence is a fault."""
         return _WILDCARD in self._held
 
+    @property
+    def held(self) -> int:
+        """How many topics upstream has acknowledged."""
+        return len(self._held)
+
+    def holds(self, topic: Topic) -> bool:
+        """Whether ``topic`` itself is acknowledged."""
+        return topic in self._held
+
+    def concerns(self, topic: Topic) -> bool:
+        """Whether ``topic`` is held, or an answer about it is under way."""
+        return topic in self._held or any(request.topic == topic for request in self._pending)
+
     def is_settled(self, topic: Topic) -> bool:
         """Whether upstream has served or refused ``topic`` (or what it rides on), and nothing about it is under way."""
         rides = topic.kind is Kind.TICKER and topic not in self._target()
@@ -105,7 +119,7 @@ class Subscriptions:
             self._held.pop(request.topic, None)
             self._retry_what_the_limit_refused()
         self._changed()
-        return Answer(request.topic, None) if request.subscribe else None
+        return Answer(request.topic, None, request.subscribe)
 
     def refused(self, refusal: Refusal) -> Answer | None:
         """Take an error; None where it answers no subscription."""
@@ -114,7 +128,7 @@ class Subscriptions:
         request = self._pending.popleft()
         if not request.subscribe:
             self._kept.add(request.topic)
-            return None
+            return Answer(request.topic, refusal, subscribed=False)
         self._refused[request.topic] = refusal
         return Answer(request.topic, refusal)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from agentexchange._urls import redis_url
 from agentexchange.errors import ConnectionError as FinalConnectionError
 from agentexchange.recording import Recording, RotatingWriter, TopicChoice, WriterOptions
+from agentexchange_bridge.acl import PASSWORD_PLACEHOLDER, acl_rules
 from agentexchange_bridge.recorder import Recorder, RecorderOptions
 from agentexchange_schemas import Cause, FeedStatus, Layout, account_scope
 from tests.sdk._layout_writer import LayoutWriter
@@ -243,3 +245,17 @@ async def test_a_layout_it_does_not_know_ends_it(redis_server: RedisServer, log:
     with pytest.raises(FinalConnectionError, match="layout version 2"):
         await asyncio.wait_for(run.recorder.run(asyncio.Event()), 10)
     run.writer.close()
+
+
+async def test_a_crews_rights_are_enough(redis_server: RedisServer, log: LayoutWriter, tmp_path: Path) -> None:
+    log.bulk(TOPICS, 30)
+    account = LayoutWriter(redis_server.url, ACCOUNT)
+    account.event("orders", {"order_id": "1", "status": "new"})
+    account.close()
+    log.client.execute_command("ACL", "SETUSER", "crew", "reset", *acl_rules("ax", ACCOUNT)["crew"].split())
+    run = Run(redis_server, tmp_path / "day.axlog", start_us=0, accounts=(ACCOUNT,), look_every_s=0.0)
+    url = redis_server.url.replace("://", f"://crew:{PASSWORD_PLACEHOLDER}@")
+    run.recorder._options = dataclasses.replace(run.recorder._options, url=redis_url(url))
+    async with run.going():
+        await run.until(lambda: run.writer.events == 31)
+    assert run.told == []

@@ -229,6 +229,18 @@ def test_forming_candles_are_told_when_they_change_and_not_too_often() -> None:
     assert builder.forming_due(us(NOON + 10_000)) == []
 
 
+def test_where_too_many_forming_candles_have_changed_the_topics_take_turns() -> None:
+    builder = CandleBuilder(BuilderOptions(forming_at_once=2))
+    told: list[str] = []
+    for symbol in "ABCDE":
+        builder.want(symbol, "1m", us(NOON), forming=True)
+    for turn in range(5):
+        for symbol in "ABCDE":
+            builder.tick(symbol, "1", None, None, us(NOON + 1_000 + turn * 250))
+        told += [candle.fields["symbol"] for candle in builder.forming_due(us(NOON + 1_000 + turn * 250))]
+    assert "".join(told) == "ABCDEAB"
+
+
 def test_a_forming_long_candle_holds_closed_and_open_minutes() -> None:
     builder = started("5m", at=NOON - MINUTE)
     for minute, price in enumerate(("5", "9", "1", "4")):

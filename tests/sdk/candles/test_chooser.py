@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from agentexchange.candles import CandleSource, SourceChooser
 from agentexchange.candles._time import time_text
-from agentexchange_schemas import TopicError
+from agentexchange_schemas import Candle, TopicError
 
 NOON = 1_767_268_800_000
 MINUTE = 60_000
@@ -122,10 +122,32 @@ def test_an_undated_candle_could_be_a_double() -> None:
     assert chooser.stats.undated == 1
 
 
+def test_a_candle_of_a_time_to_come_does_not_end_those_until_then() -> None:
+    chooser = SourceChooser("1m")
+    assert chooser.upstream(pushed(1000), at(0, 300)) == []
+    assert chooser.stats.undated == 1
+    assert sources(chooser.built(built(0), at(0, 2_000))) == ["built"]
+    chooser = SourceChooser("1m", CandleSource.UPSTREAM)
+    assert sources(chooser.upstream(pushed(1000), at(0, 300)) + chooser.upstream(pushed(0), at(0, 400))) == [
+        "upstream",
+        "upstream",
+    ]
+
+
 def test_what_was_published_before_a_restart_is_not_published_again() -> None:
-    chooser = SourceChooser("1m", published_ms=NOON)
+    chooser = SourceChooser("1m")
+    chooser.resume(NOON)
+    chooser.resume(NOON - MINUTE)
     assert chooser.built(built(0), at(0, 2_000)) == []
     assert chooser.upstream(pushed(0), at(0, 2_000)) == []
+
+
+def test_a_candle_that_is_held_back_and_turns_out_to_be_published_is_let_go() -> None:
+    chooser = SourceChooser("1m")
+    chooser.built(built(0, complete=False), at(0, 2_000))
+    chooser.resume(NOON)
+    assert chooser.release() == []
+    assert (chooser.is_waiting, chooser.stats.built_after) == (False, 1)
 
 
 def test_forming_candles_come_from_the_preferred_source() -> None:
@@ -141,8 +163,11 @@ def test_forming_candles_come_from_the_preferred_source() -> None:
 
 def test_upstreams_candle_says_what_it_is_and_keeps_what_it_said() -> None:
     chooser = SourceChooser("1m")
-    (fields,) = chooser.upstream({**pushed(0), "trades": 7}, at(0, 1))
-    assert fields == {**pushed(0), "source": "upstream", "complete": True, "trades": 7, "empty": None}
+    (fields,) = chooser.upstream({**pushed(0), "trades": 7, "complete": False}, at(0, 1))
+    assert fields == {**pushed(0), "source": "upstream", "complete": False, "trades": 7, "empty": None}
+    (fields,) = chooser.upstream({**pushed(1), "trades": "many", "complete": {"a": 1}, "empty": 0}, at(1, 1))
+    assert fields == {**pushed(1), "source": "upstream", "complete": True, "trades": None, "empty": None}
+    Candle.model_validate({**fields, "open": "1", "high": "1", "low": "1"})
 
 
 def test_an_interval_that_is_none() -> None:

@@ -8,7 +8,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentexchange.candles import BuilderOptions, CandleBuilder
+from agentexchange.candles import BuilderOptions, BuiltCandle, CandleBuilder, CandleDesk, CandleSource
+from agentexchange_schemas import Topic
 
 from ._reference import LENGTHS, Reference
 
@@ -96,6 +97,10 @@ class Run:
         assert [tuple(candle) for candle in closed] == self.reference.close_due(self.now)
         self.log += [candle.fields for candle in closed]
 
+    @property
+    def late(self) -> int:
+        return self.builder.stats.late
+
     def restart(self, pause_ms: int) -> None:
         state, down = self.builder.state(self.now), self.now
         self.now += pause_ms * 1000
@@ -104,6 +109,70 @@ class Run:
             self.builder.want(symbol, interval, self.now)
         self.builder.restore(self.log, state, self.now)
         self.reference.restarted(down, self.now)
+
+
+class DeskRun(Run):
+    """The same stories, told to a desk."""
+
+    def __init__(self) -> None:
+        self.desk = CandleDesk(CandleSource.BUILD, options=OPTIONS)
+        super().__init__()
+
+    def want(self, symbol: str, interval: str) -> None:
+        is_new = symbol not in self.desk.symbols
+        self.wanted.append((symbol, interval))
+        self.desk.want(Topic.candles(symbol, interval), self.now)
+        self.desk.settle(lambda _topic: True, self.now)
+        self.reference.want(symbol, interval, self.now)
+        if is_new:
+            self.reference.blind(self.now, self.now, symbol=symbol)
+
+    @property
+    def late(self) -> int:
+        return self.desk.stats.builder.late
+
+    def tick(self, symbol: str, price: str, quantity: str | None, offset: int | None) -> None:
+        time = None if offset is None else self.now // 1000 + offset
+        args = (symbol, price, quantity, time, self.now)
+        assert self.desk.tick(*args) is self.reference.tick(*args)
+
+    def blind(self, symbol: str | None, ago_ms: int, lasted_ms: int | None) -> None:
+        """A span that is over, or one that lasts until the ticker has settled again."""
+        since = self.now - ago_ms * 1000
+        until = self.now if lasted_ms is None else min(self.now, since + lasted_ms * 1000)
+        if lasted_ms is None:
+            self.desk.blind(since, symbol=symbol)
+        self.desk.blind(since, until, symbol=symbol)
+        self.desk.settle(lambda _topic: True, self.now)
+        self.reference.blind(since, until, symbol=symbol)
+
+    def close(self) -> None:
+        candles = [candle for candle in self.desk.poll(self.now) if candle.fields["is_closed"]]
+        expected = [BuiltCandle(*candle) for candle in self.reference.close_due(self.now)]
+        assert candles == expected
+        self.log += [candle.fields for candle in candles]
+
+    def restart(self, pause_ms: int) -> None:
+        state, down = self.desk.state(self.now), self.now
+        self.now += pause_ms * 1000
+        self.desk = CandleDesk(CandleSource.BUILD, options=OPTIONS)
+        for symbol, interval in self.wanted:
+            self.desk.want(Topic.candles(symbol, interval), self.now)
+        self.desk.settle(lambda _topic: True, self.now)
+        self.desk.restore(self.log, state, self.now)
+        self.reference.restarted(down, self.now)
+
+
+@settings(max_examples=150, deadline=None)
+@given(steps)
+def test_every_candle_of_a_desk_is_what_its_ticks_say(story: list[tuple[int, tuple[Any, ...]]]) -> None:
+    check(DeskRun(), story)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32))
+def test_the_same_of_a_desk_over_long_and_busy_streams(seed: int) -> None:
+    check(DeskRun(), busy_story(random.Random(seed)))
 
 
 @settings(max_examples=300, deadline=None)
@@ -122,7 +191,7 @@ def check(run: Run, story: list[tuple[int, tuple[Any, ...]]]) -> None:
     for pause, what in story:
         run.step(pause, what)
     run.step(180_000, ("close",))
-    assert run.builder.stats.late <= run.reference.late  # a restart begins to count anew
+    assert run.late <= run.reference.late  # a restart begins to count anew
     told = [(fields["symbol"], fields["interval"], fields["open_time"]) for fields in run.log]
     assert len(told) == len(set(told))
     for topic in {name[:2] for name in told}:

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from agentexchange._urls import upstream_url
 from agentexchange.testing import DEMO_KEY
-from agentexchange.upstream import AuthPolicy, FeedOptions, UpstreamFeed
+from agentexchange.upstream import AuthPolicy, FeedOptions, PoolOptions, UpstreamFeed, UpstreamPool
 from agentexchange_schemas import FeedState, FeedStatus, FrameError, Topic
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tests.sdk._timeline import Timeline
 
-__all__ = ["Sink", "make_feed", "running"]
+__all__ = ["Sink", "make_feed", "make_pool", "running"]
 
 
 class Sink:
@@ -46,6 +46,17 @@ class Sink:
     def states(self) -> list[str]:
         """The feed-wide states, in order."""
         return [str(status.state) for status in self.statuses if status.topic is None]
+
+    def of(self, topic: str) -> list[FeedStatus]:
+        """What was told of one topic."""
+        return [status for status in self.statuses if status.topic == topic]
+
+    @property
+    def topics(self) -> set[str]:
+        return {topic for topic, _ in self.events}
+
+    def ticks(self, topic: str) -> list[dict[str, Any]]:
+        return [fields for name, fields in self.events if name == topic]
 
     @property
     def prices(self) -> list[str]:
@@ -85,8 +96,30 @@ def make_feed(
     )
 
 
+def make_pool(
+    url: str,
+    sink: Sink,
+    *topics: str,
+    key: str = DEMO_KEY,
+    auth: AuthPolicy = AuthPolicy.STRICT,
+    time: Timeline | None = None,
+    options: dict[str, Any] | None = None,
+    **pool: Any,
+) -> UpstreamPool:
+    timed = {"clock": time.clock, "wall": time.clock, "sleep": time.sleep, "random": lambda: 0.0} if time else {}
+    return UpstreamPool(
+        upstream_url(url),
+        SecretStr(key),
+        sink=sink,
+        topics=map(Topic.parse, topics),
+        auth=auth,
+        options=FeedOptions(**timed | (options or {})),
+        pool=PoolOptions(**{"stagger_s": 0.0} | pool),
+    )
+
+
 @contextlib.asynccontextmanager
-async def running(feed: UpstreamFeed) -> AsyncIterator[asyncio.Task[None]]:
+async def running(feed: UpstreamFeed | UpstreamPool) -> AsyncIterator[asyncio.Task[None]]:
     task = asyncio.create_task(feed.run())
     try:
         yield task

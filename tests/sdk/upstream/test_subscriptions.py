@@ -152,7 +152,7 @@ def test_a_refused_unsubscribe_is_not_repeated() -> None:
     ack(state, "orders")
     state.unwant(Topic.orders())
     assert sent(state) == ["-orders"]
-    assert state.refused(REFUSAL) is None
+    assert state.refused(REFUSAL) == (Topic.orders(), REFUSAL, False)
     assert sent(state) == []
 
 

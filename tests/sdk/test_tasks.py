@@ -1,0 +1,17 @@
+from __future__ import annotations
+
+import pytest
+
+from agentexchange._tasks import next_turn
+
+
+@pytest.mark.parametrize(("took", "waits"), [(0.25, 1), (1.2, 1), (1.3, 2), (600.0, 2)])
+async def test_after_the_loop_stood_still_there_is_another_wait(took: float, waits: int) -> None:
+    now, slept = [5.0], []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        now[0] += took
+
+    await next_turn(sleep, 0.25, clock=lambda: now[0])
+    assert slept == [0.25] * waits
