@@ -13,12 +13,15 @@ import msgpack
 from agentexchange.errors import RecordingError
 
 from ._block import DEFAULT_LEVEL, BlockHead, Lane
-from ._format import INDEX, MAX_BODY_BYTES, inflate, pack_chunk
+from ._format import INDEX, inflate, pack_chunk
 
 __all__ = ["MAX_DIRECTORY_BYTES", "BlockInfo", "Directory"]
 
 MAX_DIRECTORY_BYTES: Final = 256 * 1024 * 1024
 """About what a directory may take in memory: a file of tiny blocks ends there; a day at 10,000/s takes 20 MB."""
+
+MAX_INDEX_BYTES: Final = 32 * 1024 * 1024
+"""Of an index before compression; a directory with a larger one is not written: the file is scanned instead."""
 
 _ENTRY_BYTES: Final = 400  # of a `BlockInfo` with its numbers
 
@@ -86,8 +89,8 @@ class Directory:
         """The bits of ``topics``; those that occur nowhere have none."""
         return sum(1 << self.topics[topic] for topic in topics if topic in self.topics)
 
-    def pack_index(self) -> bytes:
-        """The index as a chunk."""
+    def pack_index(self) -> bytes | None:
+        """The index as a chunk; None where it would be too large to be read."""
         content = {
             "lanes": [list(lane) for lane in self.lanes],
             "topics": list(self.topics),
@@ -97,6 +100,8 @@ class Directory:
             ],
         }
         raw: bytes = msgpack.packb(content)
+        if len(raw) > MAX_INDEX_BYTES:
+            return None
         return pack_chunk(INDEX, {"raw": len(raw)}, zlib.compress(raw, DEFAULT_LEVEL))
 
     @classmethod
@@ -107,7 +112,7 @@ class Directory:
             RecordingError: damaged, or not an index of these bytes.
         """
         raw_bytes = head.get("raw")
-        if type(raw_bytes) is not int or not 0 <= raw_bytes <= MAX_BODY_BYTES:
+        if type(raw_bytes) is not int or not 0 <= raw_bytes <= MAX_INDEX_BYTES:
             raise RecordingError("the index claims what cannot be", field="index head")
         raw = inflate(body, head.get("crc"), raw_bytes, "index")
         directory = cls(start)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from ._block import Lane
 
 __all__ = ["RotatingWriter", "RotationOptions", "rotated_files"]
+
+MAX_BLOCKS: Final = 200_000
+"""A file with so many blocks is full whatever the options say: days of quiet logs, which would be slow to open."""
 
 _LOOK_BACK: Final = 100  # rotated files that are looked at for where a lane was left
 
@@ -125,6 +129,7 @@ class RotatingWriter:
     def _rotate_if_full(self) -> None:
         limits, writer = self._rotation, self._writer
         is_full = limits.max_bytes is not None and writer.size >= limits.max_bytes
+        is_full |= writer.blocks >= MAX_BLOCKS
         is_old = limits.max_s is not None and limits.wall() - writer.created_us / 1_000_000 >= limits.max_s
         if is_full or (is_old and (writer.lanes or writer.events)):
             self._rotate()
@@ -140,9 +145,8 @@ class RotatingWriter:
 
     def _clean(self) -> None:
         for path in _surplus(rotated_files(self.path), self._rotation):
-            size = path.stat().st_size
             path.unlink(missing_ok=True)
-            self._tell(f"{path.name}: {size:,} bytes, deleted: beyond what is to be kept")
+            self._tell(f"{path.name}: deleted, beyond what is to be kept")
 
     def _read_left(self) -> dict[Lane, int]:
         """Where each lane was left in rotated files."""
@@ -159,20 +163,25 @@ class RotatingWriter:
 def rotated_files(path: Path) -> list[Path]:
     """The files that were rotated away from ``path``, oldest first."""
     is_ours = re.compile(rf"{re.escape(path.stem)}-\d{{8}}T\d{{6}}Z(-\d+)?{re.escape(path.suffix)}").fullmatch
-    found = [sibling for sibling in path.parent.iterdir() if is_ours(sibling.name)]
-    return sorted(found, key=lambda sibling: (sibling.stat().st_mtime, sibling.name))
+    found = []
+    for sibling in path.parent.iterdir():
+        with suppress(FileNotFoundError):  # others may move files away meanwhile
+            if is_ours(sibling.name):
+                found.append((sibling.stat().st_mtime, sibling.name, sibling))
+    return [sibling for *_, sibling in sorted(found)]
 
 
 def _surplus(files: list[Path], limits: RotationOptions) -> list[Path]:
     """Those of ``files``, oldest first, that are not to be kept."""
-    sizes = {path: path.stat() for path in files}
     kept_bytes, surplus = 0, []
     for path in reversed(files):
-        kept_bytes += sizes[path].st_size
-        too_old = limits.keep_s is not None and limits.wall() - sizes[path].st_mtime > limits.keep_s
-        too_many = limits.keep_bytes is not None and kept_bytes > limits.keep_bytes
-        if too_old or too_many:
-            surplus.append(path)
+        with suppress(FileNotFoundError):
+            state = path.stat()
+            kept_bytes += state.st_size
+            too_old = limits.keep_s is not None and limits.wall() - state.st_mtime > limits.keep_s
+            too_many = limits.keep_bytes is not None and kept_bytes > limits.keep_bytes
+            if too_old or too_many:
+                surplus.append(path)
     return surplus[::-1]
 
 

@@ -142,6 +142,11 @@ class RecordingWriter:
         return self._directory.end
 
     @property
+    def blocks(self) -> int:
+        """How many blocks the file has."""
+        return len(self._directory.blocks)
+
+    @property
     def lanes(self) -> tuple[Lane, ...]:
         """The lanes that blocks hold."""
         return tuple(self._directory.lanes)
@@ -194,7 +199,9 @@ class RecordingWriter:
         try:
             if not self._is_broken:
                 self.flush()
-                self._write(self._directory.pack_index() + pack_trailer(self._directory.end))
+                index = self._directory.pack_index()
+                if index is not None:
+                    self._write(index + pack_trailer(self._directory.end))
                 if self._options.fsync != "never":
                     os.fsync(self._file.fileno())
         finally:

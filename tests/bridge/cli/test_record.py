@@ -109,8 +109,8 @@ async def test_files_are_rotated_and_old_ones_deleted(
         for _ in range(10):
             log.bulk(TOPICS, 300)
             with contextlib.suppress(DemoError):  # not yet
-                await recorder.wait_line("deleted: beyond what is to be kept", timeout_s=0.5)
-        await recorder.wait_line("deleted: beyond what is to be kept")
+                await recorder.wait_line("deleted, beyond what is to be kept", timeout_s=0.5)
+        await recorder.wait_line("deleted, beyond what is to be kept")
         assert await recorder.end() == 0
     rotated = rotated_files(tmp_path / "day.axlog")
     assert rotated

@@ -110,6 +110,7 @@ def _index(path: Path, change: dict[str, Any]) -> Path:
     with Recording(path) as recording:
         directory = recording._directory
     chunk = directory.pack_index()
+    assert chunk is not None
     head_bytes = int.from_bytes(chunk[4:8], "little")
     content = msgpack.unpackb(zlib.decompress(chunk[16 + head_bytes :])) | change
     raw = msgpack.packb(content)

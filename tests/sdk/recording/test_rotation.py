@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agentexchange.recording import Recording, RotatingWriter, RotationOptions, WriterOptions
+from agentexchange.recording import Recording, RotatingWriter, RotationOptions, WriterOptions, _directory, rotation
 from agentexchange.recording.rotation import rotated_files
 from tests.sdk.recording._samples import ACCOUNT, MARKET, read, tick, ticks, write
 
@@ -117,3 +117,19 @@ def test_a_damaged_rotated_file_is_passed_over_and_told(tmp_path: Path, wall: Wa
     with writer(tmp_path, wall, told) as rotating:
         assert rotating.lanes == ()
     assert "is passed over" in told[0]
+
+
+def test_a_file_with_very_many_blocks_is_full(tmp_path: Path, wall: Wall, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recorder that is never told to rotate must not make a file that no reader opens."""
+    monkeypatch.setattr(rotation, "MAX_BLOCKS", 5)
+    with writer(tmp_path, wall) as rotating:
+        for number in range(12):
+            rotating.add(MARKET, [tick(number)])
+    assert len(rotated_files(tmp_path / "day.axlog")) == 2
+
+
+def test_an_index_too_large_to_be_read_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_directory, "MAX_INDEX_BYTES", 100)
+    path = write(tmp_path / "t.axlog", [(MARKET, [tick(number)]) for number in range(10)])
+    with Recording(path) as recording:
+        assert (recording.count, recording.is_closed, recording.cut) == (10, False, None)
