@@ -66,6 +66,7 @@ class Directory:
         self.topics: dict[str, int] = {}
         self.blocks: list[BlockInfo] = []
         self.end = start
+        self._bits: dict[str, int] = {}
         self._last_us: dict[int, int] = {}
         self._bytes = 0
 
@@ -76,9 +77,11 @@ class Directory:
             RecordingError: it does not follow its lane's last block, or the directory grows beyond its bound.
         """
         lane = self.lanes.setdefault(head.lane, len(self.lanes))
-        topics, mask = self.topics, 0
-        for topic in head.topics:
-            mask |= 1 << topics.setdefault(topic, len(topics))
+        topics = set(head.topics)
+        for topic in sorted(topics.difference(self._bits)):
+            self._bits[topic] = 1 << len(self.topics)
+            self.topics[topic] = len(self.topics)
+        mask = sum(map(self._bits.__getitem__, topics))  # the bits are distinct; hundreds of them in most blocks
         self._enter(BlockInfo(self.end, size, lane, head.events, head.first_us, head.last_us, mask))
 
     def last_us(self, lane: Lane) -> int | None:
@@ -87,7 +90,7 @@ class Directory:
 
     def mask_of(self, topics: set[str]) -> int:
         """The bits of ``topics``; those that occur nowhere have none."""
-        return sum(1 << self.topics[topic] for topic in topics if topic in self.topics)
+        return sum(self._bits[topic] for topic in topics if topic in self._bits)
 
     def pack_index(self) -> bytes | None:
         """The index as a chunk; None where it would be too large to be read."""
@@ -129,6 +132,7 @@ class Directory:
     def _fill(self, content: dict[str, Any]) -> None:
         self.lanes = {Lane(*map(str, lane)): number for number, lane in enumerate(content["lanes"])}
         self.topics = {str(topic): number for number, topic in enumerate(content["topics"])}
+        self._bits = {topic: 1 << number for topic, number in self.topics.items()}
         for offset, size, lane, count, first_us, last_us, mask in content["blocks"]:
             numbers = (offset, size, lane, count, first_us, last_us)
             if not all(type(number) is int for number in numbers) or not 0 <= lane < len(self.lanes):

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Cut", "Opened", "open_file", "read_block_at"]
 
+_AHEAD_BYTES: Final = 4096  # a chunk's prefix and, most often, its head
 _ZEROS_AT_ONCE: Final = 1024 * 1024
 
 
@@ -96,7 +97,7 @@ def read_block_at(file: BinaryIO, offset: int, size: int) -> tuple[BlockHead, by
     Raises:
         RecordingError: damaged; names the place.
     """
-    prefix, head = _chunk_at(file, offset, size)
+    prefix, head = _chunk_at(file, offset)
     if prefix.marker != BLOCK or prefix.size != size:
         raise RecordingError("there is no block where the index has one", field="index body", offset=offset)
     return read_block_head(prefix, head), _read(file, offset + size - prefix.body_bytes, prefix.body_bytes)
@@ -117,7 +118,7 @@ def _indexed(file: BinaryIO, start: int, size: int) -> Directory | None:
 
 
 def _read_index(file: BinaryIO, offset: int, size: int, start: int) -> Directory:
-    prefix, head = _chunk_at(file, offset, size)
+    prefix, head = _chunk_at(file, offset)
     if prefix.marker != INDEX or offset + prefix.size != size - TRAILER_BYTES:
         raise RecordingError("there is no index where the file's end says", field="trailer")
     body = _read(file, offset + prefix.size - prefix.body_bytes, prefix.body_bytes)
@@ -145,19 +146,28 @@ def _scan(file: BinaryIO, directory: Directory, size: int, *, salvage: bool) -> 
 def _chunks(file: BinaryIO, offset: int, size: int) -> Iterator[tuple[ChunkPrefix, dict[str, Any]]]:
     """Chunk by chunk, as far as they are whole."""
     while offset + CHUNK_PREFIX_BYTES <= size:
-        prefix = read_prefix(_read(file, offset, CHUNK_PREFIX_BYTES))
+        ahead = _read(file, offset, _AHEAD_BYTES)
+        prefix = read_prefix(ahead[:CHUNK_PREFIX_BYTES])
         if offset + CHUNK_PREFIX_BYTES + prefix.head_bytes > size:
             return
-        _, head = _chunk_at(file, offset, size)
+        head = _head_of(file, offset, prefix, ahead)
         if offset + prefix.size > size:
             return
         yield prefix, head
         offset += prefix.size
 
 
-def _chunk_at(file: BinaryIO, offset: int, size: int) -> tuple[ChunkPrefix, dict[str, Any]]:
-    prefix = read_prefix(_read(file, offset, CHUNK_PREFIX_BYTES).ljust(CHUNK_PREFIX_BYTES, b"\0"))
-    return prefix, read_head(prefix, _read(file, offset + CHUNK_PREFIX_BYTES, min(prefix.head_bytes, size)))
+def _chunk_at(file: BinaryIO, offset: int) -> tuple[ChunkPrefix, dict[str, Any]]:
+    ahead = _read(file, offset, _AHEAD_BYTES)
+    prefix = read_prefix(ahead[:CHUNK_PREFIX_BYTES].ljust(CHUNK_PREFIX_BYTES, b"\0"))
+    return prefix, _head_of(file, offset, prefix, ahead)
+
+
+def _head_of(file: BinaryIO, offset: int, prefix: ChunkPrefix, ahead: bytes) -> dict[str, Any]:
+    """The head behind ``prefix``, most often within the bytes that were read with it."""
+    end = CHUNK_PREFIX_BYTES + prefix.head_bytes
+    whole = ahead if len(ahead) >= end else _read(file, offset, end)
+    return read_head(prefix, whole[CHUNK_PREFIX_BYTES:end])
 
 
 def _check_index_end(offset: int, prefix: ChunkPrefix, size: int) -> None:
