@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from agentexchange_schemas import Topic
+    from agentexchange_schemas import FeedStatus, Topic
 
-__all__ = ["Transport"]
+__all__ = ["EventTaker", "Transport"]
+
+
+class EventTaker(Protocol):
+    """What a transport straight from the platform delivers to: a dispatcher, or something that only records."""
+
+    def event(self, topic: str, fields: dict[str, Any]) -> None:
+        """One event, in order; must not raise."""
+
+    def status(self, status: FeedStatus) -> None:
+        """A statement about the feed; must not raise."""
 
 
 class Transport(Protocol):

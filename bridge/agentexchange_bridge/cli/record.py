@@ -1,11 +1,14 @@
-"""``agentexchange record``: the logs of Redis into a file, as they grow."""
+"""``agentexchange record``: the logs of Redis into a file as they grow, or what the platform sends."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
+
+from agentexchange._urls import UpstreamUrl, parse_base_url
 
 from ._errors import UsageError
 from ._loop import run_stoppable
@@ -13,23 +16,33 @@ from ._recordings import add_choice, file_errors, moment, redis_source, scopes_o
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
+    from typing import TypeAlias
+
+    from pydantic import SecretStr
 
     from agentexchange._urls import RedisUrl
     from agentexchange.recording import RotatingWriter
-    from agentexchange_bridge.recorder import Recorder
+    from agentexchange_bridge.recorder import Recorder, StraightRecorder
+
+    _Maker: TypeAlias = Callable[[RotatingWriter], Recorder | StraightRecorder]
 
 __all__ = ["EPILOG", "add_arguments", "run"]
 
 EPILOG: Final = """\
 Records market data, and the orders and portfolio of the account whose key is in AGENTEXCHANGE_API_KEY or
---api-key-file, until a signal comes. An existing file is gone on with, from the very event it ends with: what the
-logs still hold is not lost by a pause. What they no longer hold is told, and stands in the recording as a notice.
+--api-key-file, until a signal comes. From Redis an existing file is gone on with from the very event it ends with: what
+the logs still hold is not lost by a pause; what they no longer hold is told, and stands in the recording as a notice.
+From the platform (ws://) it records what arrives while it is connected: every ticker, orders and portfolio unless
+--topic names others.
 
 examples:
   agentexchange record --url redis://localhost:6379/0 --out day.axlog
   agentexchange record --url redis://localhost:6379/0 --out day.axlog --topic ticker:BTCUSDT --from "10m ago"
+  agentexchange record --url wss://exchange.example --out day.axlog --topic ticker:all --topic candles:BTCUSDT:1m
   agentexchange record --out /var/lib/ax/day.axlog --rotate-s 86400 --keep-days 90 --keep-gb 50"""
 
+_DEFAULT_TOPICS: Final = ("ticker:all", "orders", "portfolio")  # of the platform
 _MB: Final = 1_000_000
 _GB: Final = 1_000_000_000
 _DAY_S: Final = 86_400.0
@@ -38,7 +51,11 @@ _DAY_S: Final = 86_400.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     where = parser.add_argument_group("from where to where")
-    where.add_argument("--url", metavar="URL", help="redis://, rediss:// or unix:// (default: AGENTEXCHANGE_REDIS_URL)")
+    where.add_argument(
+        "--url",
+        metavar="URL",
+        help="Redis (redis://, rediss://, unix://; default: AGENTEXCHANGE_REDIS_URL) or platform (ws://, wss://)",
+    )
     where.add_argument("--out", type=Path, required=True, metavar="FILE", help="the recording, such as day.axlog")
     where.add_argument("--api-key-file", type=Path, metavar="FILE", help="file that holds the account's API key")
     where.add_argument(
@@ -78,31 +95,64 @@ def run(args: argparse.Namespace) -> int:
         UsageError: a wrong URL, topic, scope, moment or number.
         CommandError: the file cannot be written, or Redis refuses.
     """
-    url = redis_source(args.url, "record")
-    choice = _choice(args)
+    url = _source(args.url)
+    key = _key(args.api_key_file)
+    make = _straight(args, url, key) if isinstance(url, UpstreamUrl) else _shared(args, url, key)
     with file_errors("record", args.out), _writer(args, url) as writer:
-        return run_stoppable(lambda stop: _record(_recorder(url, writer, choice), writer, stop))
+        return run_stoppable(lambda stop: _record(make, writer, stop))
 
 
-def _choice(args: argparse.Namespace) -> dict[str, Any]:
-    """What is recorded, all checked before the file is touched."""
-    from agentexchange_bridge.keys import find_api_key
-    from agentexchange_schemas import account_scope
-
+def _source(text: str | None) -> RedisUrl | UpstreamUrl:
+    if text is None:
+        return redis_source(text, "record")
     try:
-        key = find_api_key(args.api_key_file)
+        return parse_base_url(text)
     except ValueError as exc:
         raise UsageError(f"record: {exc}") from None
+
+
+def _key(file: Path | None) -> SecretStr | None:
+    from agentexchange_bridge.keys import find_api_key
+
+    try:
+        return find_api_key(file)
+    except ValueError as exc:
+        raise UsageError(f"record: {exc}") from None
+
+
+def _straight(args: argparse.Namespace, url: UpstreamUrl, key: SecretStr | None) -> _Maker:
+    """How to record from the platform; all checked before the file is touched."""
+    from agentexchange_bridge.recorder import StraightRecorder
+    from agentexchange_schemas import Topic
+
+    if args.scope or args.start:
+        raise UsageError("record: --scope and --from are for logs in Redis; the platform has none")
+    if key is None:
+        raise UsageError("record: there is no API key: set AGENTEXCHANGE_API_KEY, or name a file with --api-key-file")
+    topics_of(args.topic, "record")
+    topics = [Topic.parse(text) for text in args.topic or _DEFAULT_TOPICS]
+    return lambda writer: StraightRecorder(url, key, writer=writer, topics=topics, tell=_tell)
+
+
+def _shared(args: argparse.Namespace, url: RedisUrl, key: SecretStr | None) -> _Maker:
+    """How to record from Redis; all checked before the file is touched."""
+    from agentexchange_bridge.recorder import Recorder, RecorderOptions
+    from agentexchange_schemas import account_scope
+
     accounts = () if key is None or args.scope else (account_scope(key.get_secret_value()),)
-    return {
-        "scopes": scopes_of(args.scope, "record"),
-        "accounts": accounts,
-        "topics": topics_of(args.topic, "record"),
-        "start_us": moment(args.start, "record", "--from"),
-    }
+    options = partial(
+        RecorderOptions,
+        url=url,
+        scopes=scopes_of(args.scope, "record"),
+        accounts=accounts,
+        topics=topics_of(args.topic, "record"),
+        start_us=moment(args.start, "record", "--from"),
+        tell=_tell,
+    )
+    return lambda writer: Recorder(options(writer=writer))
 
 
-def _writer(args: argparse.Namespace, url: RedisUrl) -> RotatingWriter:
+def _writer(args: argparse.Namespace, url: RedisUrl | UpstreamUrl) -> RotatingWriter:
     from agentexchange.recording import RotatingWriter, RotationOptions, WriterOptions
 
     try:
@@ -118,21 +168,14 @@ def _writer(args: argparse.Namespace, url: RedisUrl) -> RotatingWriter:
     return RotatingWriter(args.out, rotation=rotation, options=options, source={"source": str(url)}, tell=_tell)
 
 
-def _recorder(url: RedisUrl, writer: RotatingWriter, choice: dict[str, Any]) -> Recorder:
-    from agentexchange_bridge.recorder import Recorder, RecorderOptions
-
-    return Recorder(RecorderOptions(url=url, writer=writer, tell=_tell, **choice))
-
-
-async def _record(recorder: Recorder, writer: RotatingWriter, stop: asyncio.Event) -> int:
+async def _record(make: _Maker, writer: RotatingWriter, stop: asyncio.Event) -> int:
+    recorder = make(writer)
     if writer.cut is not None:
         _tell(f"{writer.path.name}: {writer.cut.size:,} bytes behind its last whole block were cut off")
     _tell(f"recording to {writer.path}")
     await recorder.run(stop)
     writer.close()
-    stats = recorder.stats
-    holes = f", {stats.holes} gaps" if stats.holes else ""
-    _tell(f"{writer.events:,} events recorded{holes}")
+    _tell(f"{writer.events:,} events recorded")
     return 0
 
 

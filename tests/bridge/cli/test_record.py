@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from agentexchange.testing import SandboxExchange
     from tests._servers import RedisServer
 
 TOPICS = ["ticker:BTCUSDT", "ticker:ETHUSDT", "candles:BTCUSDT:1m"]
@@ -132,10 +134,46 @@ async def test_a_second_recorder_of_the_same_file_is_refused(
         assert await recorder.end() == 0
 
 
+@pytest.mark.sandbox_exchange(rate=500, pairs=5, api_keys=(KEY,), order_rate=20)
+async def test_straight_from_the_platform_with_the_metadata_of_a_log(
+    sandbox_exchange: SandboxExchange, tmp_path: Path
+) -> None:
+    out = tmp_path / "day.axlog"
+    argv = ("record", "--url", sandbox_exchange.url, "--out", str(out), "--block-s", "0.1")
+    for count in (300, 600):  # the second run goes on in the same file, as another log
+        async with start(*argv) as recorder:
+            await recorder.wait_line("feed live")
+            await _grown(out, count)
+            assert await recorder.end() == 0
+    with Recording(out) as recording:
+        events = list(recording.events())
+        assert {lane.scope for lane in recording.lanes} == {"m0", account_scope(KEY)}
+        assert len({lane.log_id for lane in recording.lanes}) == 2
+        assert {topic.partition(":")[0] for topic in recording.topics} == {"ticker", "orders", "portfolio", "status"}
+    places = [event.envelope.received_us for event in events]
+    assert all(before < after for before, after in pairwise(places))
+    seqs: dict[tuple[str, int, str], list[int | None]] = {}
+    for event in events:
+        seqs.setdefault((event.scope, event.envelope.epoch, event.envelope.topic), []).append(event.envelope.seq)
+    assert all(found == list(range(1, len(found) + 1)) for found in seqs.values())
+    assert len({epoch for _, epoch, _ in seqs}) == 2
+
+
+@pytest.mark.sandbox_exchange(rate=100, pairs=5)
+async def test_a_key_that_the_platform_refuses_is_exit_code_1(
+    sandbox_exchange: SandboxExchange, tmp_path: Path
+) -> None:
+    result = await run("record", "--url", sandbox_exchange.url, "--out", str(tmp_path / "d.axlog"), key="ak_unknown")
+    assert result.code == 1
+    assert "the platform refuses the API key" in result.err
+    assert "ak_unknown" not in result.err
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--out", "x.axlog", "--url", "ws://x"], "must begin with redis://"),
+        (["--out", "x.axlog", "--url", "ftp://x"], "must begin with ws://"),
+        (["--out", "x.axlog", "--url", "ws://x", "--from", "now"], "--scope and --from are for logs in Redis"),
         (["--out", "x.axlog"], "name the Redis server by its URL, or set AGENTEXCHANGE_REDIS_URL"),
         (["--url", "redis://localhost:1"], "required: --out"),
         (["--url", "redis://localhost:1", "--out", "x", "--topic", "tick"], "topic 'tick' is not valid"),
