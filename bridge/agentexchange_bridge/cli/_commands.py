@@ -65,7 +65,7 @@ COMMANDS: Final = (
     Command("bridge", "the worker: one upstream feed written to Redis for everybody", "bridge", _BRIDGE_NEEDS),
     Command("sandbox", "a local exchange that plays the platform, for development and tests"),
     Command("tail", "print events as they arrive, from the platform or from Redis"),
-    Command("record", "record the logs of Redis, or what the platform sends, into a file", "redis", ("redis", "hiredis")),
+    Command("record", "the logs of Redis, or what the platform sends, into a file", "redis", ("redis", "hiredis")),
     Command("export", "recordings or the logs of Redis as a recording, JSON lines or Parquet",
             "redis", ("redis", "hiredis")),
     Command("import", "recordings back into Redis, for clients to read", "redis", ("redis", "hiredis")),
