@@ -146,5 +146,6 @@ def recordings() -> None:
             assert_type(raws, list[bytes])
     with RecordingWriter("day.axlog", options=WriterOptions(block_s=1.0, fsync="close")) as writer:
         writer.add(Lane("m0", "log"), [b""])
+    Recording("day.axlog").events(topic="orders")  # type: ignore[call-arg]
     WriterOptions(fsync="often")  # type: ignore[arg-type]
     assert_type(moment_us("10m ago", now_us=0), int)

@@ -128,13 +128,21 @@ class Recording:
 
     # Its events
 
-    def events(self, start_us: int | None = None, end_us: int | None = None, **choice: Any) -> Iterator[Recorded]:
+    def events(
+        self,
+        start_us: int | None = None,
+        end_us: int | None = None,
+        *,
+        topics: Iterable[str | Topic] | None = None,
+        scopes: Iterable[str] | None = None,
+        notices: bool = True,
+    ) -> Iterator[Recorded]:
         """The events in order; arguments as for `runs`.
 
         Raises:
             RecordingError: damaged there; everything before has been handed out.
         """
-        for lane, raws in self.runs(start_us, end_us, **choice):
+        for lane, raws in self.runs(start_us, end_us, topics=topics, scopes=scopes, notices=notices):
             scope = lane.scope
             for raw in raws:
                 try:
