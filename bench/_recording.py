@@ -48,7 +48,9 @@ def _envelopes() -> list[bytes]:
     for number, event in enumerate(message for message in map(parse, frames()) if isinstance(message, EventFrame)):
         seqs[event.topic] = seq = seqs.get(event.topic, 100_000) + 1
         received_us = START_US + number * STEP_US
-        raws.append(encode(event.topic, START_US // 1_000_000, seq, received_us // 1000, received_us, event.fields))
+        written_us = received_us - received_us % (STEP_US * 20) + 2500  # batches of 20
+        meta = (START_US // 1_000_000, seq, received_us // 1000, received_us)
+        raws.append(encode(event.topic, *meta, event.fields, written_us))
     return raws
 
 

@@ -63,6 +63,7 @@ class RedisServer:
     options: Mapping[str, str] = field(default_factory=dict)
     tls: Path | None = None
     port: int = field(default_factory=free_port)
+    is_stopped: bool = False
     _process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -121,10 +122,12 @@ class RedisServer:
     def stop(self) -> None:
         """SIGSTOP: connected, and deaf."""
         os.kill(self.pid, signal.SIGSTOP)
+        self.is_stopped = True
 
     def cont(self) -> None:
         """SIGCONT: ends `stop`."""
         os.kill(self.pid, signal.SIGCONT)
+        self.is_stopped = False
 
     def _end(self, number: signal.Signals) -> None:
         if self._process is None:
@@ -140,6 +143,7 @@ class RedisServer:
                 self._process.kill()
                 self._process.wait(timeout=10)
         self._process = None
+        self.is_stopped = False
 
     def _config(self) -> str:
         port = {"port": "0", "tls-port": str(self.port)} if self.tls else {"port": str(self.port)}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trustme
 
+from tests._hygiene import Hygiene, look_into_redis
 from tests._servers import RedisServer, server_binaries
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "every_server: runs against each installed Redis-compatible server")
+    config.pluginmanager.register(Hygiene(), "hygiene")
     config.addinivalue_line("markers", "debian_redis: needs Debian's Redis (the embedded Valkey has no TLS)")
 
 
@@ -57,6 +59,7 @@ def make_redis(redis_kind: str) -> Iterator[Callable[..., RedisServer]]:
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
             server = RedisServer(binary=binaries[redis_kind], folder=folder, **options)
             stack.callback(server.kill)
+            stack.callback(look_into_redis, server)
             server.start()
             return server
 

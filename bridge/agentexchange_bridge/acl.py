@@ -1,50 +1,140 @@
-"""Least-privilege rules for Redis's users: a bridge, a crew, and whoever runs doctor. Pure."""
+"""Least-privilege rules for Redis's users: the bridge, a crew, and the operator. Pure.
+
+A rule is read by ACL files and by ``ACL SETUSER`` of Redis 7 and Valkey. What stands in parentheses is a selector: a
+command runs if the part outside allows all of it, or one selector does. So a member may acknowledge in a log to which
+nobody but the bridge may add. A script needs a selector that allows EVALSHA on all its keys, and for each
+command inside one that allows this command.
+"""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-__all__ = ["PASSWORD_PLACEHOLDER", "acl_rules"]
+from agentexchange_schemas import Layout
+from agentexchange_schemas.layout import checked_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+__all__ = ["PASSWORD_PLACEHOLDER", "bridge_rule", "crew_rule", "operator_rule"]
 
 PASSWORD_PLACEHOLDER: Final = "PASSWORD"  # noqa: S105 - what an operator replaces
 
+# No SCAN, KEYS or RANDOMKEY for anybody: they ignore key patterns.
 _SESSION: Final = "ping select client|setname"
-_BRIDGE: Final = (
-    "evalsha script|load get set del exists type time pttl pexpire hget hmget hgetall hset hsetnx hexists hstrlen "
-    "sadd srem mget smembers xadd xtrim xinfo zadd zrange zrem zremrangebyscore publish spublish subscribe unsubscribe"
-)
-_CREW: Final = (
-    "get mget time exists hget hmget hgetall hkeys smembers xread xrange xrevrange "
+_READ: Final = (
+    "get mget time exists pttl hget hmget hgetall hkeys smembers xread xrange xrevrange "
     "subscribe unsubscribe ssubscribe sunsubscribe"
 )
-_INTEREST: Final = "multi exec hset zadd zrem zremrangebyscore pexpire del"
-_DOCTOR: Final = "get hgetall info time config|get acl|whoami acl|dryrun"
+_BRIDGE: Final = (
+    "get mget set del exists type pttl pexpire hget hmget hgetall hkeys hset hsetnx hexists hstrlen sadd srem "
+    "smembers xadd xtrim xinfo|stream xrange xrevrange zadd zrem zrange zrangebyscore zremrangebyscore "
+    "time script|load evalsha publish spublish"
+)
+_OPERATOR: Final = "type xlen xinfo xpending zrange zrangebyscore info config|get acl|whoami acl|dryrun"
+
+_INTEREST: Final = "multi exec hset del pexpire zadd zrem zremrangebyscore"
+_LOG_OF_A_GROUP: Final = "xinfo|groups xinfo|consumers xpending xgroup|create xgroup|delconsumer xreadgroup xack xclaim"
+_LETTERS: Final = "eval xadd xdel"
+_STATE: Final = "set del pexpire hset"
 
 
-def acl_rules(prefix: str, account: str) -> dict[str, str]:
-    """The rules by user name, as ACL files and ``ACL SETUSER`` take them.
+def bridge_rule(prefix: str) -> str:
+    """For the bridge's workers: they own every scope, and read what crews want.
 
-    Nobody gets SCAN or KEYS, which ignore key patterns. A crew reads the market and ``account``, its own scope, and
-    writes its own interest: what stands in parentheses holds for these commands alone.
+    Raises:
+        LayoutError: a wrong prefix.
     """
-    names = [f"{prefix}:{{m*}}:*", f"{prefix}:{{{account}}}:*"]
-    readable = " ".join(f"%R~{name}" for name in (f"{prefix}:meta", *names))
-    channels = " ".join(f"&{name}" for name in names)
-    return {
-        "bridge": _rule(f"~{prefix}:* &{prefix}:*", _BRIDGE),
-        "crew": f"{_rule(f'{readable} {channels}', _CREW)} {_interest(prefix, account)}",
-        "doctor": _rule(f"%R~{prefix}:*", _DOCTOR),
-    }
+    layout = Layout(prefix)
+    scopes = [f"{prefix}:{{m*}}:*", f"{prefix}:{{a-*}}:*"]
+    keys = [*scopes, layout.meta, layout.workers, layout.interests]
+    return _rule(
+        _names(keys=keys, read=[f"{prefix}:interest:*"], channels=scopes),
+        _BRIDGE,
+        _selector(_names(channels=[layout.control]), "subscribe unsubscribe"),
+    )
 
 
-def _interest(prefix: str, account: str) -> str:
-    names = f"~{prefix}:interest:{account} ~{prefix}:interest:{account}:*"
-    return f"({names} {_allowed(_INTEREST)}) (&{prefix}:control +publish)"
+def crew_rule(
+    prefix: str, accounts: Sequence[str], *, groups: Iterable[str] = (), positions: Iterable[str] = ()
+) -> str:
+    """For the programs of one crew: the market and ``accounts`` to read; interest, groups and positions to write.
+
+    Args:
+        prefix: of all names.
+        accounts: scopes, ``a-<32 hex>``.
+        groups: names of groups in market logs too. Who has one may acknowledge for every group in these logs.
+        positions: names of durable positions in market scopes too.
+
+    Raises:
+        LayoutError: a name that is none.
+    """
+    layout = Layout(prefix)
+    own, market = [layout.base(account) for account in accounts], f"{prefix}:{{m*}}:"
+    scopes = [f"{base}*" for base in (market, *own)]
+    interest = [name for account in accounts for name in (layout.interest(account), f"{layout.interest(account)}:*")]
+    groups = [checked_name(name, "group") for name in groups]
+    positions = [checked_name(name, "resume") for name in positions]
+    selectors = [
+        _selector(_names(keys=interest), _INTEREST),
+        _selector(_names(channels=[layout.control]), "publish"),
+        *_group_selectors([(base, ("log",), "*") for base in own]),
+        *_group_selectors([(market, ("log", "log:candles"), name) for name in groups]),
+        *_position_selectors([*(f"{base}pos:*" for base in own), *_with_holders(market, positions)]),
+    ]
+    return _rule(_names(read=[layout.meta, *scopes], channels=scopes), f"{_READ} script|load", *selectors)
 
 
-def _rule(names: str, commands: str) -> str:
-    allowed = _allowed(f"{_SESSION} {commands}")
-    return f"on >{PASSWORD_PLACEHOLDER} resetkeys resetchannels {names} -@all {allowed}"
+def operator_rule(prefix: str) -> str:
+    """For whoever runs doctor, tail, interest and dead-letter: everything to read, and dead letters to retry or drop.
+
+    Raises:
+        LayoutError: a wrong prefix.
+    """
+    Layout(prefix)
+    every, letters = f"{prefix}:*", [f"{prefix}:{{*}}:{part}:*" for part in ("dead", "log:retry", "log:candles:retry")]
+    return _rule(
+        _names(read=[every], channels=[every]), f"{_READ} {_OPERATOR}", _selector(_names(keys=letters), _LETTERS)
+    )
+
+
+def _group_selectors(places: Iterable[tuple[str, tuple[str, ...], str]]) -> list[str]:
+    """For each place, as what its names begin with, its logs and the groups' names."""
+    logs, letters, state = [], [], []
+    for base, names, group in places:
+        logs += [f"{base}{name}" for name in names]
+        letters += [f"{base}{name}:retry:{group}" for name in names] + [f"{base}dead:{group}"]
+        state += [f"{base}group:{group}", *([] if group == "*" else [f"{base}group:{group}:marks"])]
+    logs = list(dict.fromkeys(logs))
+    if not logs:
+        return []
+    return [
+        _selector(_names(keys=[*logs, *letters, *state]), "evalsha"),
+        _selector(_names(keys=[*logs, *letters]), _LOG_OF_A_GROUP),
+        _selector(_names(keys=letters), _LETTERS),
+        _selector(_names(keys=state), _STATE),
+    ]
+
+
+def _position_selectors(names: list[str]) -> list[str]:
+    return [_selector(_names(keys=names), f"evalsha {_STATE}")] if names else []
+
+
+def _with_holders(base: str, positions: Iterable[str]) -> list[str]:
+    return [f"{base}pos:{name}{part}" for name in positions for part in ("", ":holder")]
+
+
+def _names(*, keys: Iterable[str] = (), read: Iterable[str] = (), channels: Iterable[str] = ()) -> str:
+    """Patterns of keys to use freely and to read, and of channels."""
+    return " ".join([*(f"~{name}" for name in keys), *(f"%R~{name}" for name in read), *(f"&{c}" for c in channels)])
+
+
+def _selector(names: str, commands: str) -> str:
+    return f"({names} {_allowed(commands)})"
+
+
+def _rule(names: str, commands: str, *selectors: str) -> str:
+    return " ".join([f"reset on >{PASSWORD_PLACEHOLDER} {names} {_allowed(f'{_SESSION} {commands}')}", *selectors])
 
 
 def _allowed(commands: str) -> str:

@@ -27,6 +27,7 @@ class Heartbeat:
         topics: texts of the topics served.
         now_us: the moment, µs since the Unix epoch.
         heard_us: up to when upstream was heard: what it sent later is not known to have come.
+        clock_ahead_us: how far Redis's clock is ahead of this machine's, which gave all these times; None: not known.
     """
 
     outbox: Outbox
@@ -34,6 +35,7 @@ class Heartbeat:
     topics: tuple[str, ...]
     now_us: int
     heard_us: int
+    clock_ahead_us: int | None = None
 
     def status(self) -> dict[str, str]:
         """Fields of the status hash."""
@@ -47,6 +49,7 @@ class Heartbeat:
             "beat": str(self.now_us),
             "log_id": log_id,
             "candle_log_id": candle_log_id,
+            "clock_offset_us": "" if self.clock_ahead_us is None else str(self.clock_ahead_us),
         }
 
     def heartbeat(self) -> bytes:
@@ -61,5 +64,6 @@ class Heartbeat:
             "candle_log_id": None if candle_log_id == _NO_ID else candle_log_id,
             "worker": self.lease.worker,
             "topics": len(self.topics),
+            "clock_offset_us": self.clock_ahead_us,
         }
-        return envelope.encode(STATUS_TOPIC, self.lease.epoch, None, None, self.now_us, data)
+        return envelope.encode(STATUS_TOPIC, self.lease.epoch, None, None, self.now_us, data, self.now_us)

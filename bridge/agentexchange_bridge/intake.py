@@ -7,9 +7,11 @@ import contextlib
 from typing import TYPE_CHECKING, Protocol
 
 from agentexchange._backoff import backoff
+from agentexchange._tasks import next_turn
 from agentexchange.candles import CandleSource, upstream_topics
 from agentexchange.errors import ConnectionError  # noqa: A004 - the documented name
-from agentexchange_schemas import Kind
+from agentexchange.freshness import LOOK_S
+from agentexchange_schemas import ALL, Kind
 
 from .outbox import wall_us
 from .pipeline import Pipeline
@@ -108,6 +110,7 @@ class Intake:
         self._candle_source = candle_source
         self._wall = wall
         self._topics = dict.fromkeys(topics)
+        self._symbols = _symbols_of(self._topics)
         self._upstream = upstream_topics(self._topics, candle_source)
         self._needs: dict[str, list[Topic]] = {}
         self._make_feed = make_feed
@@ -124,6 +127,7 @@ class Intake:
             candles=self.candles,
             is_served=self.is_served,
             on_status=self._said,
+            is_watched=self._is_watched,
             reconciler=reconciler,
             wall=wall,
         )
@@ -146,9 +150,11 @@ class Intake:
     def want(self, topics: Iterable[Topic]) -> None:
         """Want these topics from now on, and no others."""
         self._topics = dict.fromkeys(topics)
+        self._symbols = _symbols_of(self._topics)
         before, self._upstream = self._upstream, upstream_topics(self._topics, self._candle_source)
         self._needs.clear()
         self.want_candles()
+        self.pipeline.wants_others(str(topic) for topic in before.keys() - self._upstream.keys())
         if self._feed is not None:
             for topic in before.keys() - self._upstream.keys():
                 self._feed.unsubscribe(topic)
@@ -188,6 +194,9 @@ class Intake:
     def _is_of(self, topic: Topic, scope: str) -> bool:
         return scope in self._layout.scopes_of(topic, self._account)
 
+    def _is_watched(self, symbol: str) -> bool:
+        return symbol in self._symbols or ALL in self._symbols
+
     # The feed's life
 
     async def run(self) -> None:
@@ -200,6 +209,12 @@ class Intake:
             delays = await self._one_feed(delays)
             await self._pause(self._restart_in_s)
             self._restart_in_s = 0.0
+
+    async def look_on(self) -> None:
+        """Watch whether ticks come, until cancelled."""
+        while True:
+            await next_turn(asyncio.sleep, LOOK_S)
+            self.pipeline.look()
 
     def restart(self, after_s: float) -> None:
         """Replace the feed, by one that ``make_feed`` builds in so many seconds."""
@@ -328,3 +343,8 @@ class Intake:
         self.note_sessions()
         self._held.discard(scope)
         self._lost_on[scope] = self.stats.sessions
+
+
+def _symbols_of(topics: Iterable[Topic]) -> frozenset[str]:
+    """Whose ticks are wanted, for themselves or for candles."""
+    return frozenset(topic.symbol for topic in topics if topic.symbol is not None)

@@ -8,7 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
 from agentexchange_schemas import Cause
-from agentexchange_schemas.layout import BATCH_FIELD, LOG_ID_FIELD, RECEIVED_FIELD
+from agentexchange_schemas.layout import BATCH_FIELD, LOG_ID_FIELD, RECEIVED_FIELD, count_of
 
 from .scripts import ACQUIRE, BEAT, RELEASE
 
@@ -198,8 +198,8 @@ def read_acquired(reply: Any) -> Grant | Refused | Free:
         log_ids=log_ids,
         log_name=seq.get(LOG_ID_FIELD, ""),
         batch=seq.get(BATCH_FIELD, ""),
-        received_us=int(seq.get(RECEIVED_FIELD, "0")),
-        seqs={name: int(value) for name, value in seq.items() if not name.startswith("#")},
+        received_us=count_of(seq.get(RECEIVED_FIELD)),
+        seqs={name: count_of(value) for name, value in seq.items() if not name.startswith("#")},
         status=status,
     )
 

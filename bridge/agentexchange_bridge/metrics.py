@@ -17,6 +17,7 @@ from agentexchange_schemas import FeedState, Kind
 
 from .http import Page
 from .lease import LeaseState
+from .notices import kinds_of
 from .stats import RedisState
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ _SCOPE_GAUGES: Final[dict[str, tuple[str, Callable[[ScopeStats], float]]]] = {
     "epoch": ("Fencing number of the newest lease", lambda scope: scope.epoch),
     "waiting_bytes": ("Memory of the events that wait to be written", lambda scope: scope.waiting_bytes),
     "last_lag_seconds": ("Lag of the last batch, from received to written", lambda scope: scope.last_lag_s),
+    "topics_not_live": ("Topics that are silent, refused or away by themselves", lambda scope: scope.topics_not_live),
 }
 
 
@@ -73,6 +75,9 @@ class WorkerCollector(Collector):
         yield from _of_interest(stats.interest)
         yield from _of_upstreams(tuple(stats.upstreams.values()))
         yield from _of_scopes(tuple(stats.scopes.values()))
+        if stats.clock_ahead_us is not None:
+            text = "How far the clock of Redis is ahead of this machine's"
+            yield GaugeMetricFamily(f"{PREFIX}clock_offset_seconds", text, value=stats.clock_ahead_us / 1_000_000)
 
 
 def _of_interest(stats: InterestStats) -> Iterable[Metric]:
@@ -120,6 +125,8 @@ def _of_scopes(scopes: tuple[ScopeStats, ...]) -> Iterable[Metric]:
         for scope in scopes:
             gauge.add_metric([scope.scope], value(scope))
         yield gauge
+    yield _tick_age(scopes)
+    yield _kind_state(scopes)
     yield _written(scopes)
     yield _lost(scopes)
     waiting = GaugeMetricFamily(f"{PREFIX}waiting_events", "Events that wait to be written", labels=["scope", "queue"])
@@ -127,6 +134,29 @@ def _of_scopes(scopes: tuple[ScopeStats, ...]) -> Iterable[Metric]:
         waiting.add_metric([scope.scope, "ticks"], scope.waiting_ticks)
         waiting.add_metric([scope.scope, "kept"], scope.waiting_kept)
     yield waiting
+
+
+def _tick_age(scopes: tuple[ScopeStats, ...]) -> Metric:
+    text = "Since the last tick came; absent before the first, and while the scope is not this worker's"
+    age = GaugeMetricFamily(f"{PREFIX}tick_age_seconds", text, labels=["scope"])
+    for scope in scopes:
+        if scope.tick_age_s is not None:
+            age.add_metric([scope.scope], scope.tick_age_s)
+    return age
+
+
+def _kind_state(scopes: tuple[ScopeStats, ...]) -> Metric:
+    text = "1 for the state of the kind of events, as last told"
+    state = GaugeMetricFamily(f"{PREFIX}kind_state", text, labels=["scope", "kind", "state"])
+    for scope in scopes:
+        for kind in kinds_of(scope.scope):
+            for known in FeedState:
+                state.add_metric([scope.scope, kind, known], scope.state is known)
+    return state
+
+
+def _kinds_of(scope: ScopeStats) -> tuple[str, ...]:
+    return kinds_of(scope.scope)
 
 
 def _written(scopes: tuple[ScopeStats, ...]) -> Metric:
@@ -147,10 +177,6 @@ def _lost(scopes: tuple[ScopeStats, ...]) -> Metric:
         for (reason, kind), count in {**zeros, **scope.lost}.items():
             lost.add_metric([scope.scope, reason, kind], count)
     return lost
-
-
-def _kinds_of(scope: ScopeStats) -> tuple[str, ...]:
-    return (Kind.ORDERS, Kind.PORTFOLIO) if scope.scope.startswith("a-") else (Kind.TICKER, Kind.CANDLES)
 
 
 def _by_label(name: str, text: str, label: str, counts: Mapping[Kind, int] | Mapping[str, int]) -> Metric:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from agentexchange_schemas import Cause, FeedState, FeedStatus
+from agentexchange_schemas import Cause, FeedState, FeedStatus, Kind, ScopeStates, TopicState
 
 from .buffer import Loss
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from .lease import Grant
 
-__all__ = ["Narrator", "blind_since_us", "from_us", "loss_notices", "to_us"]
+__all__ = ["Narrator", "blind_since_us", "from_us", "kinds_of", "loss_notices", "to_us"]
 
 MAX_LOSS_NOTICES: Final = 32
 """Losses of more topics at once are told as one sum per cause."""
@@ -33,6 +33,11 @@ def to_us(time: datetime) -> int:
     return (time - _EPOCH) // _MICROSECOND
 
 
+def kinds_of(scope: str) -> tuple[Kind, ...]:
+    """The kinds of events that a scope carries."""
+    return (Kind.ORDERS, Kind.PORTFOLIO) if scope.startswith("a-") else (Kind.TICKER, Kind.CANDLES)
+
+
 def blind_since_us(grant: Grant) -> int | None:
     """Up to when the last owner is known to have written all that upstream sent; None where there was no owner."""
     if not grant.received_us and not grant.status:
@@ -44,7 +49,12 @@ def blind_since_us(grant: Grant) -> int | None:
 
 
 class Narrator:
-    """The state of one scope. Each method changes it and returns the notices that tell it."""
+    """The state of one scope. Each method changes it and returns the notices that tell it.
+
+    Attributes:
+        state: of the scope.
+        states: the same, with what is known of its topics.
+    """
 
     def __init__(self, scope: str, now_us: int) -> None:
         self.scope = scope
@@ -53,6 +63,7 @@ class Narrator:
         self._cause: str | None = None
         self._message: str | None = None
         self._blind: tuple[datetime, Cause] | None = None
+        self.states = ScopeStates(TopicState(self.state, self._since))
 
     @property
     def blind_since(self) -> datetime | None:
@@ -62,11 +73,13 @@ class Narrator:
     def fields(self) -> dict[str, str]:
         """The state as fields of the status hash."""
         told = self._told(since=self._since).to_fields()
-        return {name: told[name] or "" for name in ("state", "since", "cause", "message")}
+        own = {name: told[name] or "" for name in ("state", "since", "cause", "message")}
+        return own | self.states.to_fields(kinds_of(self.scope))
 
     def feed(self, status: FeedStatus) -> list[FeedStatus]:
         """The upstream feed's state changed, or one topic's."""
         if status.topic is not None:
+            self.states.take(status)
             return [status.model_copy(update={"scope": self.scope})]
         if status.state is FeedState.LIVE:
             return self._live(status)
@@ -74,7 +87,7 @@ class Narrator:
             return []  # nothing was live before, or a blind span is told of already
         if (status.state, status.cause) == (self.state, self._cause):
             return []
-        self._blind = self._blind or (status.since, Cause.RECONNECTED)
+        self._blind = self._missed(status)
         # one span, one beginning: a later owner starts from what the status says
         self._become(status.state, self._blind[0], status.cause, status.message)
         return [self._told(since=self._since)]
@@ -119,10 +132,19 @@ class Narrator:
             return [self._told(since=began)]
         since, cause = blind
         until = max(began, since)
-        return [self._told(since=since, until=until, cause=cause, message="events of this span are missing")]
+        return [self._told(since=since, until=until, cause=cause, message=_MISSING[cause is Cause.UPSTREAM_SILENT])]
+
+    def _missed(self, status: FeedStatus) -> tuple[datetime, Cause]:
+        """The span in which events may be missing: where it began, and with what it will end."""
+        is_mute = status.state is FeedState.STALE
+        if self._blind is None:
+            return status.since, Cause.UPSTREAM_SILENT if is_mute else Cause.RECONNECTED
+        since, ends_with = self._blind
+        return since, Cause.RECONNECTED if ends_with is Cause.UPSTREAM_SILENT and not is_mute else ends_with
 
     def _become(self, state: FeedState, since: datetime, cause: str | None, message: str | None) -> None:
         self.state, self._since, self._cause, self._message = state, since, cause, message
+        self.states.own = TopicState(state, since, cause, message)
 
     def _told(
         self,
@@ -142,6 +164,10 @@ class Narrator:
         )
 
 
+_MISSING: Final = {
+    False: "events of this span are missing",
+    True: "no ticks came in this span; some may be missing",
+}
 _LOSS_WORDS: Final = {
     Cause.CONFLATED: "replaced by newer ones of their topic while the buffer was full",
     Cause.DROPPED: "dropped because the buffer was full or they are too large",

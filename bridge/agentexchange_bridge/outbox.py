@@ -13,7 +13,7 @@ import msgpack
 from agentexchange_schemas import Cause, EnvelopeError
 from agentexchange_schemas.envelope import STATUS_TOPIC
 from agentexchange_schemas.events import FINAL_STATUSES, event_time_ms
-from agentexchange_schemas.layout import order_key
+from agentexchange_schemas.layout import count_of, order_key
 
 from .buffer import BufferLimits, EventBuffer
 from .items import CANDLE, FINAL_ORDER, FORMING, MAX_DATA_BYTES, NOTICE, ORDER, PORTFOLIO, TICKER, Item
@@ -201,7 +201,7 @@ class Outbox:
             return None
         is_told = any(item[1] == NOTICE for item in items)
         status = self.narrator.fields() if is_told else {}
-        batch = self._encoder.encode(items, epoch=self._epoch, seqs=self._seqs, status=status)
+        batch = self._encoder.encode(items, epoch=self._epoch, seqs=self._seqs, status=status, now_us=self._wall())
         self._flight.append(batch)
         return batch
 
@@ -269,7 +269,7 @@ class Outbox:
         dropped = self.drop()
         self._retained.clear(grant.received_us)
         self.narrator = Narrator(self.narrator.scope, self._wall())
-        self.written_us, self.last_event_us = grant.received_us, int(grant.status.get("last_event") or 0)
+        self.written_us, self.last_event_us = grant.received_us, count_of(grant.status.get("last_event"))
         return Reconciled(continuing=False, dropped=dropped)
 
     def _continue(self, grant: Grant, now: float) -> Reconciled:

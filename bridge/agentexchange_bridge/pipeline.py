@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from agentexchange_schemas import Cause, EnvelopeError, FeedState, FeedStatus, FrameError, Kind, Topic
 
+from .freshness import ScopeFreshness
 from .notices import from_us
 from .outbox import wall_us
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from structlog.typing import FilteringBoundLogger
 
@@ -26,11 +28,14 @@ __all__ = ["Pipeline"]
 MAX_ROUTES: Final = 8192
 """Topics whose way is remembered; there are some hundreds."""
 
+MAX_TOPICS: Final = 20_000
+"""Topics that one worker ever takes: each has a number and a latest value in Redis. The market has some thousands."""
+
 MAX_JUNK_KINDS: Final = 256
 _PRIVATE: Final = frozenset({Kind.ORDERS, Kind.PORTFOLIO})
 
 Take: TypeAlias = "Callable[[str, dict[str, Any]], None]"
-Route: TypeAlias = "tuple[ScopeWriter | None, Kind, Take]"
+Route: TypeAlias = "tuple[ScopeWriter | None, Kind, Take, dict[str, Any] | None]"
 
 
 class Pipeline:
@@ -47,7 +52,8 @@ class Pipeline:
         on_status: told of every change of the feed's state, after the writers.
         reconciler: what private events of the account pass through, and what is told of its blind spans; None: they go
             straight to the writer.
-        wall: µs since the Unix epoch.
+        is_watched: whether ticks of a symbol are wanted, so that their silence means something.
+        clock: seconds, monotonic. wall: µs since the Unix epoch.
     """
 
     def __init__(
@@ -63,6 +69,8 @@ class Pipeline:
         is_served: Callable[[str], bool] = lambda _scope: True,
         on_status: Callable[[FeedStatus], None] = lambda _status: None,
         reconciler: Reconciler | None = None,
+        is_watched: Callable[[str], bool] = lambda _symbol: True,
+        clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], int] = wall_us,
     ) -> None:
         self._writers = writers
@@ -76,9 +84,11 @@ class Pipeline:
         self._on_status = on_status
         self._reconciler = reconciler
         self._wall = wall
+        self._freshness = ScopeFreshness(writers, is_watched=is_watched, clock=clock, wall=wall)
         self._unserved: set[str] = set()
         self._unanswered: set[str] = set()
         self._routes: dict[str, Route | None] = {}
+        self._topics: set[str] = set()
         self._last: FeedStatus | None = None
         self._of_topics: dict[str, FeedStatus] = {}
 
@@ -92,11 +102,13 @@ class Pipeline:
             route = self._route(topic)
         if route is None:
             return
-        writer, kind, take = route
+        writer, kind, take, arrivals = route
         self._stats.received[kind] += 1
         if writer is None or not writer.outbox.is_open:
             self._stats.unowned[kind] += 1
             return
+        if arrivals is not None:
+            arrivals[topic] = fields
         try:
             take(topic, fields)
         except EnvelopeError as exc:
@@ -129,6 +141,7 @@ class Pipeline:
         """
         if self._last is None:
             return
+        self._freshness.paused(scope)
         self._unanswered.add(scope)
         self._admit()
         candles = self._candles.get(scope)
@@ -147,6 +160,19 @@ class Pipeline:
         for scope in [scope for scope in self._unserved if self._is_served(scope)]:
             self._unserved.discard(scope)
             self._tell(scope, self._from_now())
+
+    def look(self) -> None:
+        """To be called twice a second: tell of ticks that stay away, and that come again."""
+        for scope, status in self._freshness.look():
+            self._log.info("ticks", scope=scope, topic=status.topic, state=status.state, message=status.message)
+            self._note(status)
+            self._writers[scope].status(status)
+
+    def wants_others(self, unwanted: Iterable[str]) -> None:
+        """Other symbols are watched from now on, and these topics are not wanted any more."""
+        self._freshness.unwatch()
+        self._retract([topic for topic in unwanted if topic in self._of_topics], "nobody wants it any more")
+        self._routes.clear()
 
     def admits(self, scope: str) -> bool:
         """Whether events are taken for ``scope``, as far as upstream's answers go."""
@@ -167,8 +193,11 @@ class Pipeline:
         self._unserved.clear()
         self._unanswered.clear()
         self._routes.clear()
-        self._of_topics.clear()
         self._upstream.state = FeedState.CONNECTING
+        self._freshness.ended()
+        if heard_us is not None:
+            self._retract(list(self._of_topics), "the upstream session that said so is gone")
+        self._of_topics.clear()
         for candles in self._candles.values():
             candles.blind(self._wall() if heard_us is None else heard_us)
         if heard_us is not None and was_connected:
@@ -199,7 +228,7 @@ class Pipeline:
     def _tell(self, scope: str, status: FeedStatus) -> None:
         if status.state is FeedState.LIVE and not self._is_served(scope):
             self._unserved.add(scope)
-        else:
+        elif self._freshness.said(scope, status):
             self._say(scope, status)
 
     def _say(self, scope: str, status: FeedStatus) -> None:
@@ -217,13 +246,30 @@ class Pipeline:
         hear = [candles.status(status) for scope in self._scopes_of(topic) if (candles := self._candles.get(scope))]
         if not all(hear):
             return
-        if status.state is FeedState.LIVE:
-            self._of_topics.pop(topic, None)
-        else:
-            self._of_topics[topic] = status
+        self._hand_on(status, topic)
+
+    def _hand_on(self, status: FeedStatus, topic: str) -> None:
+        self._note(status)
         for scope in self._scopes_of(topic):
-            if scope in self._writers:
+            if scope in self._writers and self._freshness.said(scope, status):
                 self._writers[scope].status(status)
+
+    def _note(self, status: FeedStatus) -> None:
+        """Remember what is said of a topic, for scopes that are acquired later."""
+        if status.topic is None or not status.tells_state:
+            return
+        if status.state is FeedState.LIVE:
+            self._of_topics.pop(status.topic, None)
+        else:
+            self._of_topics[status.topic] = status
+
+    def _retract(self, topics: Iterable[str], why: str) -> None:
+        """What was said of these topics is nobody's word any more: how their scope is says enough."""
+        now = from_us(self._wall())
+        for topic in topics:
+            known = self._of_topics[topic]
+            over = FeedStatus(topic=topic, state=FeedState.LIVE, since=known.since, until=now, message=why)
+            self._hand_on(over, topic)
 
     def _scopes_of(self, topic: str) -> tuple[str, ...]:
         return self._layout.scopes_of(Topic.parse(topic), self._account)
@@ -237,16 +283,26 @@ class Pipeline:
     def _route_of(self, topic: str) -> Route | None:
         kind_text, _, rest = topic.partition(":")
         kind = Kind(kind_text)
-        if (kind in _PRIVATE) is not (self._account is not None):
+        if (kind in _PRIVATE) is not (self._account is not None) or not self._has_room(topic):
             return None
-        scope = self._account or self._layout.market_scope(rest.partition(":")[0])
+        symbol = rest.partition(":")[0]
+        scope = self._account or self._layout.market_scope(symbol)
         writer = self._writers.get(scope) if scope not in self._unanswered else None
         if writer is None:
-            return None, kind, lambda _topic, _fields: None
+            return None, kind, lambda _topic, _fields: None, None
+        arrivals = self._freshness.arrivals(scope, symbol) if kind is Kind.TICKER else None
         candles = self._candles.get(scope)
         if candles is not None and (kind is Kind.CANDLES or candles.takes(rest)):
-            return writer, kind, candles.candle if kind is Kind.CANDLES else candles.tick
-        return writer, kind, _take_of(writer, kind, self._reconciler)
+            return writer, kind, candles.candle if kind is Kind.CANDLES else candles.tick, arrivals
+        return writer, kind, _take_of(writer, kind, self._reconciler), arrivals
+
+    def _has_room(self, topic: str) -> bool:
+        """Whether ``topic`` is known, or may become so: an upstream that makes up pairs must not fill Redis."""
+        if topic not in self._topics and len(self._topics) >= MAX_TOPICS:
+            self.on_junk(FrameError(f"{topic} is a topic too many", field="symbol", kind="too_many_topics"))
+            return False
+        self._topics.add(topic)
+        return True
 
 
 def _take_of(writer: ScopeWriter, kind: Kind, reconciler: Reconciler | None) -> Take:

@@ -8,9 +8,10 @@ file, and further accounts, which are ``[[account]]`` tables of that file.
 from __future__ import annotations
 
 import os
+import ssl
 import tomllib
 from difflib import get_close_matches
-from pathlib import Path  # noqa: TC003 - pydantic reads the annotations
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, SecretStr, ValidationError
@@ -83,6 +84,17 @@ def _redis(value: Any) -> RedisUrl:
 
 def _rest(value: Any) -> RestUrl | None:
     return value if value is None or isinstance(value, RestUrl) else rest_url(str(value))
+
+
+def _certificates(value: Any) -> Path | None:
+    if value is None:
+        return None
+    path = Path(value)
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError as exc:  # ssl.SSLError is one, too
+        raise ValueError(f"holds no certificates in PEM that can be read ({exc.strerror or exc})") from None
+    return path
 
 
 def _read_already(value: Any) -> tuple[Account, ...]:
@@ -182,6 +194,11 @@ class BridgeSettings(BaseSettings):
         default=None,
         description="the platform's REST, https:// or http://, asked for orders and portfolio after a blind span",
         json_schema_extra=_group("upstream", metavar="URL"),
+    )
+    tls_ca_file: Annotated[Path | None, PlainValidator(_certificates)] = Field(
+        default=None,
+        description="authorities to trust for wss:// and https://, in PEM, instead of the system's",
+        json_schema_extra=_group("upstream", metavar="FILE"),
     )
     api_secret: SecretStr | None = Field(
         default=None, description="the key's secret: environment only", json_schema_extra=_group("")
@@ -334,6 +351,7 @@ class BridgeSettings(BaseSettings):
             interest_grace_s=self.interest_grace_s,
             account=self.account,
             rest_url=self.rest_url,
+            ssl_context=ssl.create_default_context(cafile=self.tls_ca_file) if self.tls_ca_file else None,
             prefix=self.redis_url.prefix,
             partitions=self.partitions,
             worker_id=self.worker_id,

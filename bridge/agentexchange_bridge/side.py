@@ -22,29 +22,25 @@ class Side:
         self.intake = intake
         self._log = log
         self._feeding: asyncio.Task[None] | None = None
-        self._reconciling: asyncio.Task[None] | None = None
+        self._beside: list[asyncio.Task[None]] = []
         self._writing: list[asyncio.Task[None]] = []
-        self._looking: list[asyncio.Task[None]] = []
 
     def start(self, group: asyncio.TaskGroup) -> None:
         """Begin: own what is free, stand by for the rest."""
-        writers = self.intake.writers.items()
-        self._writing = [group.create_task(writer.run(), name=scope) for scope, writer in writers]
-        candles = self.intake.candles.items()
-        self._looking = [group.create_task(one.run(), name=f"candles:{scope}") for scope, one in candles]
-        self._feeding = group.create_task(self.intake.run(), name=self.intake.stats.name)
-        if self.intake.reconciler is not None:
-            self._reconciling = group.create_task(self.intake.reconciler.run(), name="reconcile")
+        intake = self.intake
+        self._writing = [group.create_task(writer.run(), name=scope) for scope, writer in intake.writers.items()]
+        self._feeding = group.create_task(intake.run(), name=intake.stats.name)
+        self._beside = [group.create_task(one.run(), name=f"candles:{scope}") for scope, one in intake.candles.items()]
+        self._beside.append(group.create_task(intake.look_on(), name=f"look:{intake.stats.name}"))
+        if intake.reconciler is not None:
+            self._beside.append(group.create_task(intake.reconciler.run(), name=f"reconcile:{intake.stats.name}"))
 
     async def end(self, drain_s: float) -> None:
         """Let upstream go, then write what is held and give the leases back, for so long and no longer."""
         self.intake.stop()
         if self._feeding is not None:
             await asyncio.wait((self._feeding,))
-        if self._reconciling is not None:
-            self._reconciling.cancel()
-            await asyncio.wait((self._reconciling,))
-        await end(self._looking)
+        await end(self._beside)
         for candles in self.intake.candles.values():
             candles.finish()
         for writer in self.intake.writers.values():

@@ -70,6 +70,8 @@ class ScopeStats:
         last_lag_s: lag of the last batch, seconds.
         waiting_ticks, waiting_kept, waiting_bytes: what the buffer holds.
         epoch: fencing number of the newest lease, 0 before the first.
+        tick_age_s: since the last tick came; None before the first, and while the scope is not this worker's.
+        topics_not_live: topics with a state of their own: silent, refused, or on a session that is away.
     """
 
     scope: str
@@ -93,6 +95,8 @@ class ScopeStats:
     waiting_kept: int = 0
     waiting_bytes: int = 0
     epoch: int = 0
+    tick_age_s: float | None = None
+    topics_not_live: int = 0
     state: FeedState = FeedState.CONNECTING
     lease: LeaseState = LeaseState.STANDBY
     redis: RedisState = RedisState.CONNECTING
@@ -146,6 +150,7 @@ class WorkerStats:
         upstreams: numbers per intake, the market's first.
         scopes: numbers per scope.
         interest: numbers of what clients want.
+        clock_ahead_us: how far Redis's clock is ahead of this machine's; None before it is known.
     """
 
     received: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
@@ -156,6 +161,7 @@ class WorkerStats:
     upstreams: dict[str, UpstreamStats] = field(default_factory=dict)
     scopes: dict[str, ScopeStats] = field(default_factory=dict)
     interest: InterestStats = field(default_factory=InterestStats)
+    clock_ahead_us: int | None = None
 
     @property
     def upstream_state(self) -> FeedState:

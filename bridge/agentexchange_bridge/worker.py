@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import structlog
 
 from agentexchange.errors import AuthenticationError
+from agentexchange.freshness import ServerClock, time_us
 from agentexchange.redis import RedisLinkError, RespStream, StreamOptions, pack
 from agentexchange.upstream import AuthPolicy, FeedOptions, PoolOptions, UpstreamFeed, UpstreamPool
 from agentexchange_schemas import FeedState, FeedStatus, Layout, Topic
@@ -26,7 +27,7 @@ from .meta import agree_on_layout
 from .outbox import Outbox, OutboxLimits, wall_us
 from .pulse import Pulse
 from .reconcile import Reconciler
-from .rest import RestClient
+from .rest import RestClient, RestOptions
 from .side import Side
 from .stats import UpstreamStats, WorkerStats
 from .writer import ScopeWriter, WriterOptions
@@ -76,7 +77,11 @@ class Worker:
         self.layout = Layout(config.prefix, config.partitions)
         self.stats = WorkerStats()
         self._log: FilteringBoundLogger = (log or structlog.get_logger()).bind(worker=self.worker_id)
-        self._feed_options = replace(feed_options or FeedOptions(), tick_stale_after_s=config.tick_stale_after_s)
+        self._feed_options = replace(
+            feed_options or FeedOptions(),
+            tick_stale_after_s=config.tick_stale_after_s,
+            ssl_context=config.ssl_context,
+        )
         self._wall = wall_us if feed_options is None else _in_us(feed_options.wall)
         self._on_batch = on_batch
         self._pulse = Pulse()
@@ -257,14 +262,19 @@ class Worker:
             await self._pause(self.config.beat_s)
 
     async def _stay_registered(self, stream: RespStream) -> None:
-        key = self.layout.workers
+        key, clock = self.layout.workers, ServerClock()
         try:
             while not self._left.is_set():
-                now = wall_us() // 1_000_000
-                await stream.send(
-                    pack("ZADD", key, now + _REGISTERED_S, self.worker_id) + pack("ZREMRANGEBYSCORE", key, "-inf", now),
-                    replies=2,
+                asked_us = wall_us()
+                now = asked_us // 1_000_000
+                *_, told = await stream.send(
+                    pack("ZADD", key, now + _REGISTERED_S, self.worker_id)
+                    + pack("ZREMRANGEBYSCORE", key, "-inf", now)
+                    + pack("TIME"),
+                    replies=3,
                 )
+                clock.answered(asked_us, time_us(told), wall_us())
+                self.stats.clock_ahead_us = clock.ahead_us
                 for side in self._sides():
                     side.intake.note_sessions()
                 await self._pause(self.config.beat_s)
@@ -324,8 +334,8 @@ class Worker:
         return Side(intake, log=self._log)
 
     def _rest_of(self, account: Account) -> RestClient | None:
-        url = self.config.rest_url
-        return None if url is None else RestClient(url, account.key, account.secret)
+        url, options = self.config.rest_url, RestOptions(ssl_context=self.config.ssl_context)
+        return None if url is None else RestClient(url, account.key, account.secret, options=options)
 
     def _intake(self, name: str, **what: Any) -> Intake:
         self.stats.upstreams[name] = upstream = UpstreamStats(name)
@@ -392,6 +402,7 @@ class Worker:
                 topics=lambda: tuple(str(topic) for topic in intake.topics_of(scope)),
                 wall=self._wall,
                 heard=intake.heard_us,
+                clock_ahead=lambda: self.stats.clock_ahead_us,
             ),
             log=self._log,
             on_owner=intake.owner_changed,

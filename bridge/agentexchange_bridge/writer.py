@@ -52,6 +52,7 @@ class WriterOptions:
         topics: texts of the topics served now, for the status.
         clock: seconds, monotonic. wall: µs since the Unix epoch.
         heard: up to when upstream was heard, in the same measure.
+        clock_ahead: how far Redis's clock is ahead of this machine's, µs; None while that is not known.
     """
 
     beat_s: float = 1.0
@@ -62,6 +63,7 @@ class WriterOptions:
     clock: Callable[[], float] = time.monotonic
     wall: Callable[[], int] = wall_us
     heard: Callable[[], int] = wall_us
+    clock_ahead: Callable[[], int | None] = lambda: None
 
 
 class ScopeWriter:
@@ -270,7 +272,9 @@ class ScopeWriter:
     async def _beat(self, stream: RespStream) -> None:
         self.outbox.tell_losses()
         options = self._options
-        told = Heartbeat(self.outbox, self._lease, options.topics(), options.wall(), options.heard())
+        told = Heartbeat(
+            self.outbox, self._lease, options.topics(), options.wall(), options.heard(), options.clock_ahead()
+        )
         asked_at = self._options.clock()
         self._schedule_beat()
         call = beat_call(

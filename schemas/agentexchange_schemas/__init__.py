@@ -7,6 +7,7 @@ from .errors import EnvelopeError, FrameError, InterestError, LayoutError, Schem
 from .events import EVENT_MODELS, Candle, Event, OrderUpdate, Portfolio, Ticker
 from .interest import Interest, InterestChange
 from .layout import Layout, account_scope
+from .states import ScopeStates, TopicState
 from .status import Cause, FeedState, FeedStatus
 from .topics import ALL, INTERVALS, Kind, Topic, normalize_symbol
 
@@ -31,9 +32,11 @@ __all__ = [
     "OrderUpdate",
     "Portfolio",
     "SchemaError",
+    "ScopeStates",
     "Ticker",
     "Topic",
     "TopicError",
+    "TopicState",
     "account_scope",
     "normalize_symbol",
 ]

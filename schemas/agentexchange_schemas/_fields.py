@@ -7,11 +7,11 @@ from typing import Any, Final
 
 from pydantic_core import SchemaValidator, ValidationError, core_schema
 
+from .envelope import MAX_NESTING
 from .errors import FrameError
 
 __all__ = ["CANDLES", "ORDERS", "PORTFOLIO", "TICKER", "FieldReader"]
 
-MAX_NESTING: Final = 8  # of a field that upstream added
 _INT64: Final = range(-(2**63), 2**64)  # what msgpack can carry
 
 _FRAME_TYPES: Final = frozenset({"ticker", "candle", "candles", "order", "orders", "order_update", "portfolio"})

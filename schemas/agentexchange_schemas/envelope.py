@@ -1,7 +1,8 @@
 """The envelope: an event with its metadata, as the bytes that channel, latest key and log share.
 
-A msgpack map with seven keys, always in this order: ``v`` version (1), ``t`` topic, ``e`` epoch, ``n`` seq or nil,
-``u`` upstream time in ms or nil, ``r`` received time in µs, ``d`` the fields. A notice has the topic ``status``.
+A msgpack map with eight keys, always in this order: ``v`` version (1), ``t`` topic, ``e`` epoch, ``n`` seq or nil,
+``u`` upstream time in ms or nil, ``r`` received time in µs, ``w`` written time in µs, ``d`` the fields. ``w`` may be
+missing, as the first writers of this version did not know it. A notice has the topic ``status``.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from .topics import is_event_topic
 
 __all__ = [
     "MAX_ENVELOPE_BYTES",
+    "MAX_NESTING",
     "STATUS_TOPIC",
     "VERSION",
     "Envelope",
@@ -29,10 +31,17 @@ STATUS_TOPIC: Final = "status"
 MAX_ENVELOPE_BYTES: Final = 256 * 1024
 """Larger envelopes are neither written nor read."""
 
+MAX_NESTING: Final = 8
+"""How deep lists and maps may lie within each other in a field; looked at where there is room to nest deeply."""
+
+_SMALL_BYTES: Final = 512
+"""An envelope up to this size, as nearly all are, cannot nest deeply enough to exhaust a reader's stack."""
+
 _pack = msgpack.packb
 _unpack = msgpack.unpackb
 _new = tuple.__new__
 _NIL: Final = type(None)
+_CONTAINERS: Final = frozenset((list, dict))
 _MAX_MS: Final = 253_402_300_799_999  # the end of the year 9999: what a datetime can hold
 _MAX_US: Final = _MAX_MS * 1000 + 999
 
@@ -47,6 +56,8 @@ class Envelope(NamedTuple):
         upstream_ms: the platform's own time, ms since the Unix epoch; None where it named none.
         received_us: when the bridge received it, µs since the Unix epoch, strictly increasing in a scope.
         data: the event's fields, exactly the keys a handler gets.
+        written_us: when the bridge encoded it for Redis, µs since the Unix epoch; anew where it is written again. None
+            where the writer named none.
     """
 
     topic: str
@@ -55,6 +66,7 @@ class Envelope(NamedTuple):
     upstream_ms: int | None
     received_us: int
     data: dict[str, Any]
+    written_us: int | None = None
 
 
 def encode(
@@ -64,14 +76,18 @@ def encode(
     upstream_ms: int | None,
     received_us: int,
     data: dict[str, Any],
+    written_us: int | None = None,
 ) -> bytes:
-    """Return the envelope's bytes; the same arguments always give the same bytes.
+    """Return the envelope's bytes; the same arguments always give the same bytes. Without ``written_us`` no ``w``.
 
     Raises:
         EnvelopeError: the result is larger than `MAX_ENVELOPE_BYTES`, or ``data`` holds what msgpack cannot carry.
     """
+    value = {"v": 1, "t": topic, "e": epoch, "n": seq, "u": upstream_ms, "r": received_us, "w": written_us, "d": data}
+    if written_us is None:
+        del value["w"]
     try:
-        raw: bytes = _pack({"v": 1, "t": topic, "e": epoch, "n": seq, "u": upstream_ms, "r": received_us, "d": data})
+        raw: bytes = _pack(value)
     except (TypeError, ValueError, OverflowError) as exc:
         raise EnvelopeError(f"data of {topic} cannot be packed: {exc}", field="d") from exc
     if len(raw) > MAX_ENVELOPE_BYTES:
@@ -88,9 +104,10 @@ def decode(raw: bytes) -> Envelope:
     if len(raw) > MAX_ENVELOPE_BYTES:
         raise EnvelopeError(f"envelope: {len(raw)} bytes are more than {MAX_ENVELOPE_BYTES}", field="envelope")
     try:
-        value = _unpack(raw)
+        value = _unpack(raw, max_bin_len=0, max_ext_len=0)  # text only: no field is bytes or an extension
         version, topic, epoch, seq = value["v"], value["t"], value["e"], value["n"]
         upstream_ms, received_us, data = value["u"], value["r"], value["d"]
+        written_us = value.get("w")
     except Exception as exc:  # noqa: BLE001 - msgpack raises a dozen types for bad bytes
         raise _not_an_envelope(exc) from None
     if (
@@ -100,12 +117,15 @@ def decode(raw: bytes) -> Envelope:
         and type(received_us) is int
         and 0 <= received_us <= _MAX_US
         and (upstream_ms is None or (type(upstream_ms) is int and 0 <= upstream_ms <= _MAX_MS))
+        and ((type(written_us) is int and 0 <= written_us <= _MAX_US) or written_us is None)
         and type(data) is dict
         and type(topic) is str
         and (is_event_topic(topic) or topic == STATUS_TOPIC)
     ):
+        if len(raw) > _SMALL_BYTES:
+            _check_nesting(data, MAX_NESTING)
         # tuple.__new__ skips the Python-level constructor of the named tuple: a tenth of the whole decode
-        return _new(Envelope, (topic, epoch, seq, upstream_ms, received_us, data))
+        return _new(Envelope, (topic, epoch, seq, upstream_ms, received_us, data, written_us))
     raise _first_fault(value)
 
 
@@ -126,6 +146,14 @@ def received_us_of(entry_id: str) -> int:
     return int(ms) * 1000 + int(us)
 
 
+def _check_nesting(value: Any, depth: int) -> None:
+    if depth < 0:
+        raise EnvelopeError(f"envelope: d is nested deeper than {MAX_NESTING}", field="d")
+    for item in value.values() if type(value) is dict else value:
+        if type(item) in _CONTAINERS:
+            _check_nesting(item, depth - 1)
+
+
 def _not_an_envelope(exc: Exception) -> EnvelopeError:
     if isinstance(exc, KeyError):
         return EnvelopeError(f"envelope: key {exc.args[0]!r} is missing", field=str(exc.args[0]))
@@ -137,11 +165,11 @@ def _first_fault(value: dict[str, Any]) -> EnvelopeError:
         return EnvelopeError(
             f"envelope: version {value['v']!r} is not {VERSION}: update agentexchange on this side", field="v"
         )
-    wanted = {"t": (str,), "e": (int,), "n": (int, _NIL), "u": (int, _NIL), "r": (int,), "d": (dict,)}
+    wanted = {"t": (str,), "e": (int,), "n": (int, _NIL), "u": (int, _NIL), "r": (int,), "w": (int, _NIL), "d": (dict,)}
     for key, types in wanted.items():
-        if type(value[key]) not in types:
+        if type(value.get(key)) not in types:
             return EnvelopeError(f"envelope: {key} has the wrong type {type(value[key]).__name__}", field=key)
-    for key, most in (("u", _MAX_MS), ("r", _MAX_US)):
-        if not 0 <= (value[key] or 0) <= most:
+    for key, most in (("u", _MAX_MS), ("r", _MAX_US), ("w", _MAX_US)):
+        if not 0 <= (value.get(key) or 0) <= most:
             return EnvelopeError(f"envelope: {key} {value[key]} is not a time before the year 10000", field=key)
     return EnvelopeError(f"envelope: t {str(value['t'])[:64]!r} is not a topic", field="t")

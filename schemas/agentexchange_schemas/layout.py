@@ -25,6 +25,7 @@ __all__ = [
     "Layout",
     "account_scope",
     "checked_name",
+    "count_of",
 ]
 
 LAYOUT_VERSION: Final = 1
@@ -38,6 +39,9 @@ RECEIVED_FIELD: Final = "#r"
 
 MAX_PARTITIONS: Final = 1024
 MAX_KEY_BYTES: Final = 256  # of an API key
+MAX_COUNT: Final = 2**53 - 1
+"""The highest seq, epoch or time: Redis's scripts count in doubles."""
+_COUNT_DIGITS: Final = 16
 
 _is_prefix = re.compile(r"[a-z0-9][a-z0-9_.-]{0,31}", re.ASCII).fullmatch
 _is_scope = re.compile(r"m(0|[1-9][0-9]{0,3})|a-[0-9a-f]{32}", re.ASCII).fullmatch
@@ -66,6 +70,14 @@ def checked_name(name: object, field: str) -> str:
             field=field,
         )
     return name
+
+
+def count_of(value: bytes | str | None) -> int:
+    """A seq, an epoch or a time as a key or field holds it; 0 where there is none, or anything but such a number."""
+    if value is None or len(value) > _COUNT_DIGITS or not value.isascii() or not value.isdigit():
+        return 0
+    number = int(value)
+    return number if number <= MAX_COUNT else 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
@@ -56,6 +56,21 @@ class Cause(StrEnum):
     """A topic moved between sessions, and what each of them brought could not be joined with certainty."""
 
 
+_OF_THE_PAST: Final = frozenset(
+    {
+        Cause.CONFLATED,
+        Cause.DROPPED,
+        Cause.TRIMMED,
+        Cause.BEYOND_LIMIT,
+        Cause.LOG_REPLACED,
+        Cause.LOG_ROLLED_BACK,
+        Cause.ORDERS_UNKNOWN,
+        Cause.RECONCILED,
+        Cause.JUNK,
+    }
+)
+
+
 class FeedStatus(BaseModel):
     """A statement about the feed. As an envelope in a log it is called a notice.
 
@@ -84,6 +99,11 @@ class FeedStatus(BaseModel):
     last_missing: int | None = None
     count: int | None = None
     message: str | None = None
+
+    @property
+    def tells_state(self) -> bool:
+        """Whether it says how its subject is now, rather than what was lost or became known of a span."""
+        return self.count is None and self.cause not in _OF_THE_PAST
 
     def to_fields(self) -> dict[str, Any]:
         """The notice's fields: every attribute, times as ISO 8601 UTC strings."""

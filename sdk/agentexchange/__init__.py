@@ -30,6 +30,7 @@ from .errors import (
     StaleValueError,
     UsageError,
 )
+from .freshness import Freshness
 
 if TYPE_CHECKING:
     from .latest import AsyncLatestReader, Latest, LatestReader
@@ -46,6 +47,7 @@ __all__ = [
     "EventMeta",
     "FeedState",
     "FeedStatus",
+    "Freshness",
     "HandlerStats",
     "Kind",
     "MissingExtraError",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from agentexchange_schemas import Topic
 from agentexchange_schemas.events import event_time_ms
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CandleSink"]
 
+_PRIVATE: Final = (str(Topic.orders()), str(Topic.portfolio()))
+
 
 class CandleSink:
     """A `FeedSink`. What the desk has no part in goes straight on.
@@ -23,6 +25,7 @@ class CandleSink:
     Args:
         desk: of the wanted candles.
         deliver: takes the events.
+        private: takes orders and portfolio.
         tell: takes the statements about the feed.
         wall: seconds since the Unix epoch.
     """
@@ -32,6 +35,7 @@ class CandleSink:
         desk: CandleDesk,
         *,
         deliver: Callable[[str, dict[str, Any]], None],
+        private: Callable[[str, dict[str, Any]], None],
         tell: Callable[[FeedStatus], None],
         wall: Callable[[], float],
     ) -> None:
@@ -39,7 +43,7 @@ class CandleSink:
         self._deliver = deliver
         self._tell = tell
         self._wall = wall
-        self._ways: dict[str, Callable[[str, dict[str, Any]], None]] = {}
+        self._ways: dict[str, Callable[[str, dict[str, Any]], None]] = dict.fromkeys(_PRIVATE, private)
         self._tick_time: str | None = None
         self._tick_ms: int | None = None
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Final
 from agentexchange_schemas import Kind
 
 from ._candle_sink import CandleSink
+from ._direct_freshness import DirectFreshness
 from ._tasks import end, next_turn
+from ._transport import Outlook
 from .candles import CandleDesk, upstream_topics
 from .truth import TruthFilter
 from .upstream import UpstreamPool
@@ -66,9 +68,12 @@ class DirectTransport:
     ) -> None:
         self._options = options
         self._desk = CandleDesk(candles)
-        truth = TruthFilter(dispatcher.event, dispatcher.status)
-        self._sink = CandleSink(self._desk, deliver=truth.on_event, tell=truth.on_status, wall=options.wall)
         self._wanted: dict[Topic, None] = {}
+        self._freshness = DirectFreshness(dispatcher, options, self._wanted)
+        truth = TruthFilter(dispatcher.event, self._freshness.on_status)
+        self._sink = CandleSink(
+            self._desk, deliver=dispatcher.event, private=truth.on_event, tell=truth.on_status, wall=options.wall
+        )
         self._has_candles = asyncio.Event()
         self._feed = UpstreamPool(
             url, api_key, sink=self._sink, auth=auth, options=options, on_answer=self._settle, pool=pool
@@ -79,7 +84,7 @@ class DirectTransport:
 
     async def run(self) -> None:
         """Deliver until `stop`."""
-        tasks = [asyncio.create_task(work) for work in (self._feed.run(), self._poll())]
+        tasks = [asyncio.create_task(work) for work in (self._feed.run(), self._poll(), self._freshness.run())]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -104,6 +109,7 @@ class DirectTransport:
         needed = upstream_topics(self._wanted, self._desk.mode)
         for unneeded in upstream_topics((topic,), self._desk.mode).keys() - needed.keys():
             self._feed.unsubscribe(unneeded)
+            self._freshness.forget(unneeded)
 
     def stats(self) -> dict[str, int | float]:
         """What the platform's connections have brought, and what became of candles."""
@@ -115,6 +121,11 @@ class DirectTransport:
             "candle_source_switches": chosen.switches,
             "late_ticks": built.late,
         }
+
+    def outlook(self, topic: Topic) -> Outlook:
+        """Nothing but what its events say."""
+        del topic
+        return Outlook(upstream_delay_s=self._freshness.upstream_delay_s)
 
     def _settle(self) -> None:
         self._sink.settle(self._feed.has_settled)

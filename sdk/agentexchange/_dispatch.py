@@ -8,9 +8,9 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from agentexchange_schemas import ALL, Cause, FeedState, FeedStatus, Topic
+from agentexchange_schemas import ALL, Cause, FeedState, FeedStatus, ScopeStates, Topic, TopicState
 from agentexchange_schemas.envelope import STATUS_TOPIC
 
 from ._policy import Policy
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from ._handlers import Handler
 
-__all__ = ["DEFAULT_MAX_QUEUE", "SWEEP_S", "Dispatcher", "HandlerFailed", "HandlerStats", "HandlersEnded"]
+__all__ = ["DEFAULT_MAX_QUEUE", "SWEEP_S", "Arrival", "Dispatcher", "HandlerFailed", "HandlerStats", "HandlersEnded"]
 
 DEFAULT_MAX_QUEUE: Final = 10_000
 """Events that may wait for one handler."""
@@ -36,6 +36,9 @@ _STATUS_FACTOR: Final = 10  # how many times more statements about the feed may 
 _MAX_ROUTES: Final = 8192
 _GRACE_S: Final = 1.0
 _WILDCARD: Final = str(Topic.ticker(ALL))
+_TICKERS: Final = "ticker:"
+_UNTOLD: Final = ScopeStates()
+_clock: Final = time.monotonic
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,20 @@ class HandlerStats:
     slowest_s: float
 
 
+class Arrival(NamedTuple):
+    """The newest event of a topic, whether or not a handler takes it.
+
+    Attributes:
+        at: when it came, `time.monotonic`.
+        fields: its fields; the first handler has the same dict.
+        envelope: of a shared feed.
+    """
+
+    at: float
+    fields: dict[str, Any]
+    envelope: Envelope | None
+
+
 class Dispatcher:
     """Delivers events to handlers. Every method is called on the event loop's thread, or while none runs.
 
@@ -73,6 +90,7 @@ class Dispatcher:
         blocked: for such a transport, the topics of which no more is to be handed on, as a handler that must not miss
             any is full. What is handed on all the same still waits, up to ten times the queue's bound.
         on_room: set by such a transport; called with a topic that was blocked and is no longer.
+        arrivals: the newest event of each topic, as the parts of an `Arrival`: another tuple with each event.
     """
 
     def __init__(
@@ -84,6 +102,7 @@ class Dispatcher:
         self.log_backed = False
         self.blocked: set[str] = set()
         self.on_room: Callable[[str], None] = _ignore
+        self.arrivals: dict[str, tuple[float, dict[str, Any], Envelope | None]] = {}
         self._max_queue = max_queue
         self._sleep = sleep
         self._runners: list[Runner] = []
@@ -92,6 +111,7 @@ class Dispatcher:
         self._routes: dict[str, tuple[Runner, ...]] = {}
         self._state = FeedState.LIVE
         self._told: dict[str | None, FeedStatus] = {}
+        self._states: dict[str | None, ScopeStates] = {}
         self._tasks: dict[asyncio.Task[None], Runner] = {}
         self._callers: set[asyncio.Task[Any] | None] = set()
         self._finished: asyncio.Event | None = None
@@ -120,6 +140,8 @@ class Dispatcher:
         """Deliver events of ``topic`` no more, though they may still come."""
         self._open.discard(str(topic))
         self._routes.clear()
+        for states in self._states.values():
+            states.topics.pop(str(topic), None)
         self._unblock()
 
     def reaches(self, topic: Topic) -> bool:
@@ -137,8 +159,13 @@ class Dispatcher:
         envelope: Envelope | None = None,
         source: str = "live",
         scope: str | None = None,
+        at: float | None = None,
     ) -> None:
-        """Queue one event for its handlers; each gets a dict of its own. Hot path: never blocks."""
+        """Queue one event for its handlers; each gets a dict of its own. Hot path: never blocks.
+
+        ``at`` is when it came, `time.monotonic`: one look at the clock may do for a batch. None: now.
+        """
+        self.arrivals[topic] = (at or _clock(), fields, envelope)
         runners = self._routes.get(topic)
         if runners is None:
             runners = self._route(topic)
@@ -159,6 +186,7 @@ class Dispatcher:
             HandlerFailed: one raised, the first of them; it is logged and counted as ever.
             HandlersEnded: `run` has ended, or never began; not every handler had the event.
         """
+        self.arrivals[topic] = (_clock(), fields, envelope)
         failed: HandlerFailed | None = None
         task = asyncio.current_task()
         self._callers.add(task)
@@ -178,8 +206,31 @@ class Dispatcher:
         if status.topic is None:
             self._state = status.state
             self._told[status.scope] = status
+        self._states.setdefault(status.scope, ScopeStates()).take(status)
         for runner in self._listeners:
             runner.put_item((status.topic or STATUS_TOPIC, status, None))
+
+    # Read on any thread
+
+    def state_of(self, topic: Topic, scope: str | None) -> TopicState:
+        """How ``topic`` is, going by what was told of it and of the ``scope`` that it comes from."""
+        return self._states.get(scope, _UNTOLD).of(topic)
+
+    def last_arrival(self, topic: Topic) -> Arrival | None:
+        """The last event of ``topic``, for the wildcard of any ticker."""
+        if not topic.is_wildcard:
+            known = self.arrivals.get(str(topic))
+            return None if known is None else Arrival(*known)
+        ticks = [arrival for name, arrival in list(self.arrivals.items()) if name.startswith(_TICKERS)]
+        return Arrival(*max(ticks, key=lambda arrival: arrival[0])) if ticks else None
+
+    def called_at(self, topic: Topic) -> float | None:
+        """When a handler was last called with an event of ``topic``, `time.monotonic`."""
+        name = None if topic.is_wildcard else str(topic)
+        calls = [at for runner in tuple(self._runners) if (at := runner.called_at(name)) is not None]
+        return max(calls, default=None)
+
+    # On the loop's thread, or while none runs
 
     def owns(self, task: asyncio.Task[Any] | None) -> bool:
         """Whether ``task`` runs one of the handlers: its own, or one that waits in `call`."""
@@ -205,6 +256,7 @@ class Dispatcher:
         """Run the handlers until `finish`; owns their tasks. May be called again when it has returned."""
         self._finished, self._fault = asyncio.Event(), None
         self._told.clear()
+        self._states.clear()
         self.blocked.clear()
         for runner in (*self._runners, *self._listeners):
             runner.queue.clear()
@@ -253,6 +305,8 @@ class Dispatcher:
     async def _sweep(self) -> None:
         while True:
             await self._sleep(SWEEP_S)
+            if len(self.arrivals) > _MAX_ROUTES:
+                self.arrivals.clear()
             for runner in self._runners:
                 runner.sweep()
 

@@ -12,12 +12,14 @@ from agentexchange_schemas import (
     Layout,
     OrderUpdate,
     Portfolio,
+    ScopeStates,
     Ticker,
     Topic,
+    TopicState,
     account_scope,
 )
 
-from ._shared.read import envelope_of, layout_of, pairs, report_of, utc_of
+from ._shared.read import envelope_of, layout_of, offset_of, pairs, report_of, states_of, utc_of
 from ._urls import api_key_secret, redis_url
 from .errors import StaleValueError, UsageError
 
@@ -46,9 +48,13 @@ class Latest(Generic[M]):
     Attributes:
         topic: such as ``ticker:BTCUSDT``.
         data: the fields, exactly as a handler gets them.
-        age: seconds since the bridge received it, by the Redis server's clock: this machine's plays no part.
-        state: of the feed that it came from, now; ``no_bridge`` when nobody serves it.
+        age: seconds since the bridge received it, by the Redis server's clock and by what the bridge says of its own:
+            this machine's plays no part.
+        state: of the topic, now: its own where it has one, such as ``stale`` where its ticks stay away though others
+            come, else that of its kind, else that of the feed; ``no_bridge`` when nobody serves it.
+        since: since when that is so (UTC); None where that is not known.
         received_at: when the bridge received it (UTC).
+        written_at: when the bridge wrote it (UTC); None where that is not known.
         model_type: the class of `model`.
     """
 
@@ -56,7 +62,9 @@ class Latest(Generic[M]):
     data: dict[str, Any]
     age: float
     state: FeedState
+    since: datetime | None
     received_at: datetime
+    written_at: datetime | None
     model_type: type[M]
 
     @property
@@ -154,13 +162,15 @@ class Questions:
         found: Answers[M] = {}
         parts = zip(self._by_scope(question), replies[1::3], replies[2::3], replies[3::3], strict=True)
         for (scope, names), leased, status, values in parts:
-            report = report_of(scope, leased, pairs(status))
-            state = FeedState.NO_BRIDGE if report is None else report.state
+            fields = pairs(status)
+            states = _states(scope, leased, fields)
+            bridge_us = now_us - (offset_of(fields.get("clock_offset_us")) or 0)
             for name, raw in zip(names, values, strict=True):
-                topic = str(question.wanted[name][0])
-                envelope = envelope_of(raw, topic)
-                found[name] = envelope and _latest(envelope, now_us, state, question.model)
-                _check_age(name, found[name], state, question.max_age)
+                topic = question.wanted[name][0]
+                state = states.of(topic)
+                envelope = envelope_of(raw, str(topic))
+                found[name] = envelope and _latest(envelope, bridge_us, state, question.model)
+                _check_age(name, found[name], state.state, question.max_age)
         return {name: found[name] for name in question.wanted}
 
     def _by_scope(self, question: Question[Any]) -> Iterator[tuple[str, list[str]]]:
@@ -190,10 +200,28 @@ def _checked(max_age: float | None) -> float | None:
     return max_age
 
 
-def _latest(envelope: Envelope, now_us: int, state: FeedState, model: type[M]) -> Latest[M]:
-    # The bridge's clock may be a little ahead of the server's: no value is younger than new.
+def _states(scope: str, leased: Any, fields: Mapping[str, str]) -> ScopeStates:
+    """How the scope and its topics are; without a lease nobody serves them, whatever the fields say."""
+    report = report_of(scope, leased, fields)
+    if report is None:
+        return ScopeStates(TopicState(FeedState.NO_BRIDGE))
+    return states_of(report, fields)
+
+
+def _latest(envelope: Envelope, now_us: int, state: TopicState, model: type[M]) -> Latest[M]:
+    # The bridge's clock may be a little ahead, too little to be known: no value is younger than new.
     age = max(0, now_us - envelope.received_us) / 1e6
-    return Latest(envelope.topic, envelope.data, age, state, utc_of(envelope.received_us), model)
+    written_us = envelope.written_us
+    return Latest(
+        topic=envelope.topic,
+        data=envelope.data,
+        age=age,
+        state=state.state,
+        since=state.since,
+        received_at=utc_of(envelope.received_us),
+        written_at=None if written_us is None else utc_of(written_us),
+        model_type=model,
+    )
 
 
 def _check_age(name: str, value: Latest[Any] | None, state: FeedState, max_age: float | None) -> None:

@@ -16,8 +16,10 @@ from .errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from agentexchange_schemas import Topic
+
     from ._dispatch import Dispatcher
-    from ._transport import Transport
+    from ._transport import Outlook, Transport
 
 __all__ = ["DRAIN_TIMEOUT_S", "Lifecycle", "Phase"]
 
@@ -86,6 +88,11 @@ class Lifecycle:
         """The transport's counters; after its end those it ended with."""
         with self._lock:
             return dict(self._last_stats) if self.transport is None else self.transport.stats()
+
+    def outlook(self, topic: Topic) -> Outlook | None:
+        """What the transport knows of ``topic``; None while there is none."""
+        with self._lock:
+            return None if self.transport is None else self.transport.outlook(topic)
 
     def stop(self, *, drain_s: float | None = None) -> None:
         """End the run under way, or the first one before it begins. Idempotent.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -28,6 +29,9 @@ class EventMeta:
         seq: counts the topic's events in its scope from 1.
         upstream_time: when the platform says it happened (UTC), None where it does not say.
         received_time: when this client (direct) or the bridge (shared) received it (UTC).
+        written_time: when the bridge wrote it to Redis (UTC); None straight from the platform, and where it is unknown.
+        delivered_time: when the handler was called with it (UTC). By this machine's clock: how far that is from the
+            bridge's, `AgentExchangeWS.freshness` tells.
         log_id: its entry in the scope's log.
         source: ``live``; on a shared feed also ``latest`` for the value a new handler is given first, ``recovered`` for
             what was missed and read from the log, ``redelivered`` (in a group, or with ``resume``) for what a handler
@@ -41,6 +45,8 @@ class EventMeta:
     seq: int | None
     upstream_time: datetime | None
     received_time: datetime
+    written_time: datetime | None
+    delivered_time: datetime
     log_id: str | None
     source: str
     reconciled: bool = False
@@ -56,18 +62,22 @@ class Origin(NamedTuple):
 
 
 def event_meta(topic: str, fields: dict[str, Any], origin: Origin) -> EventMeta:
-    """Build the metadata of one event."""
+    """Build the metadata of one event, as its handler is about to be called."""
     envelope = origin.envelope
     received_us = origin.received_us if envelope is None else envelope.received_us
     upstream_ms = event_time_ms(fields) if envelope is None else envelope.upstream_ms
+    written_us = None if envelope is None else envelope.written_us
     logged = envelope is not None and envelope.seq is not None
     return EventMeta(
         topic=topic,
         scope=origin.scope,
         epoch=None if envelope is None else envelope.epoch,
         seq=None if envelope is None else envelope.seq,
-        upstream_time=None if upstream_ms is None else _EPOCH + timedelta(milliseconds=upstream_ms),
-        received_time=_EPOCH + timedelta(microseconds=received_us),
+        # by position timedelta takes half the time that it takes by keyword
+        upstream_time=None if upstream_ms is None else _EPOCH + timedelta(0, 0, upstream_ms * 1000),
+        received_time=_EPOCH + timedelta(0, 0, received_us),
+        written_time=None if written_us is None else _EPOCH + timedelta(0, 0, written_us),
+        delivered_time=_EPOCH + timedelta(0, 0, time.time_ns() // 1000),
         log_id=log_id(received_us) if logged else None,
         source=origin.source,
         reconciled=fields.get("reconciled") is True,

@@ -30,6 +30,7 @@ _log: Final = logging.getLogger("agentexchange.handlers")
 _SLICE_S: Final = 0.01  # of loop time for one handler before others run, and between two looks at its queue
 _LOGGED_FAILURES: Final = 10  # of one handler that are logged each; later ones at most once a second
 _LOG_EVERY_S: Final = 1.0
+_MAX_TOPICS: Final = 8192  # whose last call is remembered
 
 
 class HandlerFailed(Exception):  # noqa: N818 - it says what happened, to a transport; no user sees it
@@ -78,6 +79,11 @@ class Runner:
         self._idle = False
         self._wake: Callable[[], None] = _nothing
         self._next_log_at = 0.0
+        self._calls: dict[str, float] = {}
+
+    def called_at(self, topic: str | None) -> float | None:
+        """When it was last called with an event of ``topic`` (None: any), `time.monotonic`. On any thread."""
+        return max(list(self._calls.values()), default=None) if topic is None else self._calls.get(topic)
 
     def put(
         self,
@@ -121,6 +127,8 @@ class Runner:
             self.queue.caught_up()
         if self.queue.policy is Policy.CONFLATE:
             self.queue.sweep(self.delivered)
+        if len(self._calls) > _MAX_TOPICS:
+            self._calls.clear()
 
     def finish(self, *, deliver: bool) -> None:
         """Make `run` return, after what waits if ``deliver``."""
@@ -173,6 +181,7 @@ class Runner:
 
     async def _run_on_loop(self) -> None:
         items, function, is_plain, clock = self._items, self.handler.function, self._is_plain, time.monotonic
+        calls = self._calls
         woken = asyncio.Event()
         self._wake = woken.set
         while True:
@@ -181,6 +190,7 @@ class Runner:
             while items:
                 item = items.popleft()
                 self.delivered += 1
+                calls[item[0]] = before
                 try:
                     await (function(item[1]) if is_plain else function(*self._arguments(item)))
                 except asyncio.CancelledError as exc:
@@ -208,7 +218,7 @@ class Runner:
     async def _call_on_loop(self, item: Item) -> BaseException | None:
         async with self._turn:
             self.delivered += 1
-            before = time.monotonic()
+            self._calls[item[0]] = before = time.monotonic()
             try:
                 await self.handler.function(*self._arguments(item))
             except asyncio.CancelledError as exc:
@@ -268,12 +278,14 @@ class Runner:
             if jobs:
                 item, future = jobs.popleft()
                 if not future.cancelled():
+                    self._calls[item[0]] = before
                     _on_loop(loop, _resolve, future, self._call(item))
             else:
                 with lock:
                     if not items:
                         return
                     item = items.popleft()
+                self._calls[item[0]] = before
                 self._call(item)
             now = clock()
             if now - before > self.slowest_s:  # noqa: PLR1730 - as above

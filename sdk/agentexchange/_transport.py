@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from agentexchange_schemas import FeedStatus, Topic
+    from agentexchange_schemas import Envelope, FeedStatus, Topic
 
-__all__ = ["EventTaker", "Transport"]
+__all__ = ["EventTaker", "Outlook", "Transport"]
 
 
 class EventTaker(Protocol):
-    """What a transport straight from the platform delivers to: a dispatcher, or something that only records."""
+    """What a transport straight from the platform delivers to: a dispatcher, or something that only records.
+
+    Attributes:
+        arrivals: the newest event of each topic, filled by `event`: monotonic seconds, fields, envelope if it has one.
+    """
+
+    arrivals: dict[str, tuple[float, dict[str, Any], Envelope | None]]
 
     def event(self, topic: str, fields: dict[str, Any]) -> None:
         """One event, in order; must not raise."""
 
     def status(self, status: FeedStatus) -> None:
         """A statement about the feed; must not raise."""
+
+
+class Outlook(NamedTuple):
+    """What a transport knows of a topic beside its events and what was told of it.
+
+    Attributes:
+        scopes: whose state is the topic's: one, but for the wildcard; None for a feed without scopes.
+        clock_difference_s: see `Freshness`.
+        upstream_delay_s: see `Freshness`.
+    """
+
+    scopes: tuple[str | None, ...] = (None,)
+    clock_difference_s: float | None = None
+    upstream_delay_s: float | None = None
 
 
 class Transport(Protocol):
@@ -42,3 +62,6 @@ class Transport(Protocol):
 
     def stats(self) -> dict[str, int | float]:
         """Counters since it was built, by name. Called on any thread, at any time."""
+
+    def outlook(self, topic: Topic) -> Outlook:
+        """Where ``topic`` comes from. Called on any thread, at any time."""

@@ -15,6 +15,7 @@ from ._acked.choice import acked_transport
 from ._direct import DirectTransport
 from ._dispatch import DEFAULT_MAX_QUEUE, Dispatcher, HandlerStats
 from ._extras import redis_backed
+from ._freshness import freshness_of
 from ._handlers import Handler
 from ._lifecycle import DRAIN_TIMEOUT_S, Lifecycle
 from ._policy import HandlerOptions
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from ._transport import Transport
     from ._urls import UpstreamUrl
+    from .freshness import Freshness
 
 __all__ = ["AgentExchangeWS", "ClientStats"]
 
@@ -280,6 +282,17 @@ class AgentExchangeWS:
     def stats(self) -> ClientStats:
         """Counters of each handler and of the connection, as they are now."""
         return ClientStats(handlers=self._dispatcher.stats(), transport=self._life.stats())
+
+    def freshness(self, topic: str | Topic) -> Freshness:
+        """How fresh ``topic`` is now: its state, since when, and the times of its last event. Costs microseconds.
+
+        A topic that is not subscribed has the state of the feed it would come from, and no times.
+
+        Raises:
+            ValueError: not a topic.
+        """
+        asked = _topic(topic)
+        return freshness_of(asked, self._dispatcher, self._life.outlook(asked))
 
     # Life
 

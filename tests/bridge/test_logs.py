@@ -30,7 +30,11 @@ class Terminal(io.StringIO):
 def _restore_logging() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
+    library = logging.getLogger("websockets.client")
+    watched = library.level
+    library.setLevel(logging.NOTSET)
     yield
+    library.setLevel(watched)
     root.handlers[:] = handlers
     root.setLevel(level)
     logging.captureWarnings(capture=False)

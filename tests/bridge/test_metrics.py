@@ -42,10 +42,10 @@ def test_every_number_of_the_stats_has_a_metric() -> None:
         "m0", written_by_kind={"ticker": 1, "status": 2}, lost={("conflated", "ticker"): 4, ("dropped", "status"): 5},
         discarded=6, resent=7, redis_failures=8, takeovers=9,
         last_lag_s=0.5, waiting_ticks=11, waiting_kept=12, waiting_bytes=13, epoch=14,
-        lease=LeaseState.HELD, redis=RedisState.READY,
+        lease=LeaseState.HELD, redis=RedisState.READY, tick_age_s=0.25, topics_not_live=15, state=FeedState.STALE,
     )  # fmt: skip
     upstream = UpstreamStats("market", FeedState.STALE, sessions=22, reconnects=23)
-    stats = WorkerStats(oversized=21, upstreams={"market": upstream}, scopes={"m0": scope})
+    stats = WorkerStats(oversized=21, upstreams={"market": upstream}, scopes={"m0": scope}, clock_ahead_us=-1500)
     stats.unowned[Kind.ORDERS] = 24
     stats.candles.builder = BuilderStats(late=31, ahead=32, bad_prices=33, bad_quantities=34)
     stats.candles.chooser = ChooserStats(35, 36, 37, 38, undated=39, switches=40)
@@ -69,9 +69,18 @@ def test_every_number_of_the_stats_has_a_metric() -> None:
         ("candle_source_switches_total",): 40,
         ("interest_clients",): 31, ("interest_topics",): 32,
         ("interest_reads_total",): 33, ("interest_junk_total", "hash"): 34,
+        ("tick_age_seconds", "m0"): 0.25, ("topics_not_live", "m0"): 15,
+        ("kind_state", "stale", "m0", "candles"): 1, ("kind_state", "live", "m0", "ticker"): 0,
+        ("clock_offset_seconds",): -0.0015,
         ("upstream_state", "market", "stale"): 1, ("upstream_state", "market", "live"): 0,
     }  # fmt: skip
     assert {key: found[key] for key in expected} == expected
+
+
+def test_what_is_not_known_has_no_metric() -> None:
+    registry = CollectorRegistry()
+    registry.register(WorkerCollector(WorkerStats(scopes={"m0": ScopeStats("m0")})))
+    assert not {"tick_age_seconds", "clock_offset_seconds"} & {key[0] for key in scrape(registry)}
 
 
 def test_batches_are_counted_in_histograms_per_scope() -> None:

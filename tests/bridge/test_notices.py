@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -69,6 +70,35 @@ def test_a_span_that_changes_its_state_midway_ends_where_it_began() -> None:
     assert told.feed(says(FeedState.AUTH_FAILED, 7, cause=Cause.UPSTREAM_REFUSED)) == []
     (end,) = told.feed(says(FeedState.LIVE, 9))
     assert (end.since, end.until) == (from_us(at(3)), from_us(at(9)))
+
+
+def test_a_span_without_ticks_ends_as_such_unless_the_session_was_lost_in_it() -> None:
+    told = narrator()
+    told.feed(says(FeedState.LIVE, 0))
+    told.feed(says(FeedState.STALE, 3, cause=Cause.UPSTREAM_SILENT))
+    (end,) = told.feed(says(FeedState.LIVE, 3, until=from_us(at(9)), cause=Cause.UPSTREAM_SILENT))
+    assert (end.cause, end.since, end.until) == (Cause.UPSTREAM_SILENT, from_us(at(3)), from_us(at(9)))
+    assert end.message == "no ticks came in this span; some may be missing"
+    told.feed(says(FeedState.STALE, 13, cause=Cause.UPSTREAM_SILENT))
+    told.feed(says(FeedState.BLIND, 15, cause=Cause.UPSTREAM_SILENT))
+    told.feed(says(FeedState.STALE, 16, cause=Cause.UPSTREAM_SILENT))
+    (end,) = told.feed(says(FeedState.LIVE, 19))
+    assert (end.cause, end.since) == (Cause.RECONNECTED, from_us(at(13)))
+
+
+def test_the_status_names_topics_that_are_not_as_their_scope_is() -> None:
+    told = narrator()
+    told.feed(says(FeedState.LIVE, 0))
+    told.feed(says(FeedState.STALE, 5, topic="ticker:A", cause=Cause.UPSTREAM_SILENT, message="no tick"))
+    told.feed(says(FeedState.BLIND, 6, topic="ticker:B", cause=Cause.DROPPED, count=3))
+    since = from_us(at(5)).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    assert json.loads(told.fields()["topic_states"]) == {"ticker:A": ["stale", since, "upstream_silent", "no tick"]}
+    assert {kind: state for kind, (state, _) in json.loads(told.fields()["kinds"]).items()} == {
+        "ticker": "live",
+        "candles": "live",
+    }
+    told.feed(says(FeedState.LIVE, 5, topic="ticker:A", until=from_us(at(8))))
+    assert told.fields()["topic_states"] == "{}"
 
 
 def test_every_notice_of_a_span_names_its_beginning() -> None:

@@ -75,7 +75,27 @@ def test_envelope_bytes_are_those_of_the_codec(outbox: Outbox) -> None:
     topic, fields = ticker()
     outbox.tick(topic, fields)
     (raw,) = arguments(outbox.next_batch())[-1:]
-    assert raw == envelope.encode(topic, 100, 1, 1771860645123, T0, fields)
+    assert raw == envelope.encode(topic, 100, 1, 1771860645123, T0, fields, T0)
+
+
+def test_the_written_time_is_the_batch_s_and_never_before_the_received_time(outbox: Outbox, clock: Clock) -> None:
+    outbox.tick(*ticker("A"))
+    outbox.tick(*ticker("B"))
+    clock.now_us += 500
+    assert [event.written_us for event in write(outbox)] == [T0 + 500, T0 + 500]
+    clock.now_us -= 1_000_000
+    outbox.tick(*ticker("A"))
+    (late,) = write(outbox)
+    assert late.written_us == late.received_us == T0 + 2
+
+
+def test_what_is_encoded_anew_gets_a_new_written_time(outbox: Outbox, clock: Clock) -> None:
+    outbox.order(*order("o-1"))
+    (first,) = envelopes(outbox.next_batch())
+    clock.now_us += 700
+    outbox.reconcile(server_has(outbox), 0.0)
+    (again,) = write(outbox)
+    assert (again.received_us, first.written_us, again.written_us) == (first.received_us, T0, T0 + 700)
 
 
 def test_seqs_count_per_topic_and_forming_candles_have_none(outbox: Outbox) -> None:

@@ -8,7 +8,7 @@ import pytest
 import structlog
 
 from agentexchange_bridge.notices import from_us, to_us
-from agentexchange_bridge.pipeline import MAX_JUNK_KINDS, MAX_ROUTES, Pipeline
+from agentexchange_bridge.pipeline import MAX_JUNK_KINDS, MAX_ROUTES, MAX_TOPICS, Pipeline
 from agentexchange_bridge.stats import UpstreamStats, WorkerStats
 from agentexchange_schemas import Cause, FeedState, FeedStatus, FrameError, Kind, Layout
 from tests.bridge._kit import ACCOUNT, candle, fresh_grant, make_writer, order, ticker
@@ -185,3 +185,14 @@ async def test_a_scope_acquired_late_hears_the_last_state(writers: dict[str, Sco
     writers["m1"].outbox.reconcile(fresh_grant(stored_epoch=200), 0.0)
     pipe.catch_up("m1")
     assert writers["m1"].outbox.narrator.state is not FeedState.LIVE
+
+
+async def test_an_upstream_that_makes_up_pairs_fills_no_more_than_so_much(writers: dict[str, ScopeWriter]) -> None:
+    stats = WorkerStats()
+    pipe = pipeline(writers, stats=stats)
+    for number in range(MAX_TOPICS + 100):
+        pipe.on_event(*ticker(f"X{number}"))
+    assert sum(waiting(writers).values()) <= MAX_TOPICS
+    assert stats.junk == {"too_many_topics": 100}
+    pipe.on_event(*ticker("X7"))
+    assert stats.junk == {"too_many_topics": 100}, "what was known before goes on"

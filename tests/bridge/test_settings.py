@@ -5,6 +5,7 @@ import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -52,8 +53,10 @@ def test_flag_beats_environment_beats_file_beats_default(tmp_path: Path, monkeyp
 
 
 def test_every_setting_is_read_from_each_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "ca.pem").write_bytes(trustme.CA().cert_pem.bytes())
     values: dict[str, Any] = {
         "upstream_url": "wss://example.test",
+        "tls_ca_file": str(tmp_path / "ca.pem"),
         "topics": ["ticker:BTCUSDT", "candles:ethusdt:1h"],
         "candles": "build",
         "follow_interest": False,

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentexchange import AgentExchangeWS
+from tests._hygiene import WATCH
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -42,7 +43,7 @@ class Worker:
     """One ``agentexchange bridge`` process."""
 
     def __init__(self, upstream_url: str, redis_url: str, *, log: Path, args: tuple[str, ...] = ()) -> None:
-        command = [sys.executable, "-m", "agentexchange_bridge", "bridge", "--http", "off", "--log-level", "info"]
+        command = [sys.executable, "-m", "agentexchange_bridge", "bridge", "--http", "off", "--log-level", "debug"]
         command += ["--upstream-url", upstream_url, "--redis-url", redis_url, *args]
         self.log = log
         with log.open("ab") as out:
@@ -93,6 +94,7 @@ def worker(upstream_url: str, redis_url: str, *, log: Path, args: tuple[str, ...
         yield process
     finally:
         process.end(signal.SIGKILL)
+        WATCH.look(log.read_text(errors="replace"), "log of a worker")
 
 
 @contextlib.asynccontextmanager

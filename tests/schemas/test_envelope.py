@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import msgpack
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentexchange_schemas import Envelope, EnvelopeError
-from agentexchange_schemas.envelope import MAX_ENVELOPE_BYTES, decode, encode, log_id, received_us_of
+from agentexchange_schemas.envelope import MAX_ENVELOPE_BYTES, MAX_NESTING, decode, encode, log_id, received_us_of
 
 from .test_topics import topics
 
@@ -28,9 +29,10 @@ envelopes = st.builds(
     upstream_ms=st.none() | st.integers(0, 253_402_300_799_999),
     received_us=st.integers(0, 253_402_300_799_999_999),
     data=st.dictionaries(st.text(), values, max_size=6),
+    written_us=st.none() | st.integers(0, 253_402_300_799_999_999),
 )
 
-GOOD: dict[str, Any] = {"v": 1, "t": "ticker:A", "e": 1, "n": 2, "u": None, "r": 3, "d": {"price": "1"}}
+GOOD: dict[str, Any] = {"v": 1, "t": "ticker:A", "e": 1, "n": 2, "u": None, "r": 3, "w": 4, "d": {"price": "1"}}
 
 
 @given(envelopes)
@@ -44,8 +46,14 @@ def test_the_same_event_gives_the_same_bytes(envelope: Envelope) -> None:
 
 
 def test_the_bytes_are_the_documented_map() -> None:
-    raw = encode("ticker:A", 1, 2, None, 3, {"price": "1"})
+    raw = encode("ticker:A", 1, 2, None, 3, {"price": "1"}, 4)
     assert list(msgpack.unpackb(raw).items()) == list(GOOD.items())
+
+
+def test_an_envelope_of_a_writer_that_knew_no_written_time_is_read_as_before() -> None:
+    old = {name: value for name, value in GOOD.items() if name != "w"}
+    assert decode(msgpack.packb(old)) == Envelope("ticker:A", 1, 2, None, 3, {"price": "1"}, written_us=None)
+    assert encode("ticker:A", 1, 2, None, 3, {"price": "1"}) == msgpack.packb(old)
 
 
 @given(st.binary())
@@ -82,6 +90,9 @@ def test_cut_and_flipped_bytes_never_crash(envelope: Envelope, data: st.DataObje
         ({"r": -1}, "r"),
         ({"r": 2**60}, "r"),
         ({"u": 2**50}, "u"),
+        ({"w": "x"}, "w"),
+        ({"w": -1}, "w"),
+        ({"w": 2**60}, "w"),
         ({"d": []}, "d"),
     ],
 )
@@ -91,7 +102,7 @@ def test_a_wrong_field_is_named(change: dict[str, Any], field: str) -> None:
     assert caught.value.field == field
 
 
-@pytest.mark.parametrize("key", list(GOOD))
+@pytest.mark.parametrize("key", [key for key in GOOD if key != "w"])
 def test_a_missing_key_is_named(key: str) -> None:
     with pytest.raises(EnvelopeError, match="missing") as caught:
         decode(msgpack.packb({name: value for name, value in GOOD.items() if name != key}))
@@ -112,6 +123,43 @@ def test_a_missing_key_is_named(key: str) -> None:
 def test_hostile_bytes_are_refused_cheaply(raw: bytes) -> None:
     with pytest.raises(EnvelopeError):
         decode(raw)
+
+
+def nested(depth: int, wrap: Any) -> Any:
+    value: Any = "x"
+    for _ in range(depth):
+        value = wrap(value)
+    return value
+
+
+@pytest.mark.parametrize("wrap", [lambda value: [value], lambda value: {"k": value}, lambda value: ["a", {"k": value}]])
+def test_nesting_is_bounded(wrap: Any) -> None:
+    levels = MAX_NESTING if len(nested(1, wrap)) == 1 else MAX_NESTING // 2
+    fields = {"price": "1", "added": nested(levels, wrap), "more": "x" * 512}
+    assert decode(msgpack.packb(GOOD | {"d": fields})).data == fields
+    for depth in (levels + 1, 500):
+        with pytest.raises(EnvelopeError, match="nested deeper") as caught:
+            decode(msgpack.packb(GOOD | {"d": {"added": nested(depth, wrap), "more": "x" * 512}}))
+        assert caught.value.field == "d"
+
+
+@given(st.integers(1, 2000), st.sampled_from([b"\x91", b"\x81\xa0"]))
+def test_whatever_is_read_can_be_walked_through_and_printed(depth: int, opening: bytes) -> None:
+    head = msgpack.packb(GOOD | {"d": 0})[:-1]
+    try:
+        read = decode(head + b"\x81\xa1x" + opening * depth + b"\xc0")
+    except EnvelopeError:
+        return
+    assert json.loads(json.dumps(read.data)) == read.data
+
+
+@pytest.mark.parametrize(
+    "data",
+    [{"price": b"1"}, {b"price": "1"}, {"price": msgpack.ExtType(5, b"x")}, {"price": msgpack.Timestamp(1)}, {1: "x"}],
+)
+def test_fields_are_text_and_never_bytes_or_extensions(data: Any) -> None:
+    with pytest.raises(EnvelopeError):
+        decode(msgpack.packb(GOOD | {"d": data}, strict_types=False))
 
 
 @pytest.mark.parametrize("value", [2**64, object(), {1, 2}])

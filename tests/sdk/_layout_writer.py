@@ -22,11 +22,22 @@ class LayoutWriter:
     def __init__(self, url: str, scope: str = "m0", *, epoch: int = 1, layout: Layout | None = None) -> None:
         self.layout = layout or Layout()
         self.scope = scope
-        self.epoch = epoch
+        self._epoch = epoch
         self.client = redis.Redis.from_url(url, socket_timeout=5)
         self.log_name = "log-1"
         self.seqs: dict[str, int] = {}
         self.received_us = int(time.time() * 1e6)
+
+    @property
+    def epoch(self) -> int:
+        """The fencing number; a new one is taken with the lease, where that is held."""
+        return self._epoch
+
+    @epoch.setter
+    def epoch(self, epoch: int) -> None:
+        self._epoch = epoch
+        self.client.set(self.layout.epoch(self.scope), epoch)
+        self.client.set(self.layout.lease(self.scope), f"worker-1/{epoch}", xx=True, keepttl=True)
 
     def install(self, **meta: Any) -> None:
         fields = {"version": 1, "partitions": self.layout.partitions} | meta
@@ -35,22 +46,24 @@ class LayoutWriter:
     def lease(self, state: FeedState = FeedState.LIVE, *, ttl_ms: int | None = None) -> None:
         """Hold the lease (without end unless told) and write the status hash."""
         self.client.hsetnx(self.layout.seq(self.scope), "#id", self.log_name)
+        self.client.set(self.layout.epoch(self.scope), self.epoch)
         self.client.set(self.layout.lease(self.scope), f"worker-1/{self.epoch}", px=ttl_ms)
         self.state(state)
 
-    def state(self, state: FeedState) -> None:
+    def state(self, state: FeedState, **more: Any) -> None:
+        """Write the status hash; ``more`` are further fields."""
         fields = {
             "state": state.value,
             "since": "2026-11-22T10:00:00.000000Z",
             "worker": "worker-1",
             "epoch": self.epoch,
-        }
+        } | more
         self.client.hset(self.layout.status(self.scope), mapping=fields)
 
     def release(self) -> None:
         self.client.delete(self.layout.lease(self.scope))
 
-    def heartbeat(self, state: FeedState = FeedState.LIVE) -> None:
+    def heartbeat(self, state: FeedState = FeedState.LIVE, **more: Any) -> None:
         data = {
             "kind": "heartbeat",
             "state": state.value,
@@ -58,7 +71,7 @@ class LayoutWriter:
             "worker": "worker-1",
             "log_id": self._last_id(self.layout.log(self.scope)),
             "candle_log_id": self._last_id(self.layout.candle_log(self.scope)),
-        }
+        } | more
         self.state(state)
         self._publish("status", self.envelope("status", data, seq=None))
 
@@ -90,7 +103,7 @@ class LayoutWriter:
 
     def envelope(self, topic: str, data: dict[str, Any], *, seq: int | None) -> bytes:
         self.received_us += 1
-        return encode(topic, self.epoch, seq, None, self.received_us, data)
+        return encode(topic, self.epoch, seq, None, self.received_us, data, self.received_us)
 
     def _last_id(self, log: str) -> str | None:
         last = self.client.xrevrange(log, count=1)

@@ -40,6 +40,7 @@ class Recorder:
         envelope: Envelope | None = None,
         source: str = "live",
         scope: str | None = None,
+        at: float | None = None,
     ) -> None:
         self.events.append(Delivery(topic, fields, envelope.seq if envelope else None, source, scope))
         self._changed.set()

@@ -172,7 +172,7 @@ async def test_models_and_metadata() -> None:
     async with running(dispatcher):
         before = datetime.now(UTC)
         dispatcher.event(BTC, tick("64000.10"))
-        envelope = Envelope(BTC, 7, 3, 1_700_000_000_000, 1_700_000_000_500_250, tick())
+        envelope = Envelope(BTC, 7, 3, 1_700_000_000_000, 1_700_000_000_500_250, tick(), 1_700_000_000_501_000)
         dispatcher.event(BTC, tick(), envelope, "latest", "m0")
     (first, direct), (_, shared) = got
     assert first == Ticker(**tick("64000.10"))
@@ -183,6 +183,9 @@ async def test_models_and_metadata() -> None:
     assert (shared.scope, shared.epoch, shared.seq, shared.source) == ("m0", 7, 3, "latest")
     assert shared.log_id == "1700000000500-250"
     assert shared.received_time == datetime(2023, 11, 14, 22, 13, 20, 500250, UTC)
+    assert shared.written_time == datetime(2023, 11, 14, 22, 13, 20, 501000, UTC)
+    assert direct.written_time is None
+    assert before <= direct.received_time <= direct.delivered_time <= shared.delivered_time <= datetime.now(UTC)
 
 
 async def test_a_status_reaches_status_handlers() -> None:

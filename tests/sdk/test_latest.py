@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import json
 import threading
 import time
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.server, pytest.mark.every_server]
 KEY = "ak_live_latest_test"
+LIVE_SINCE = datetime(2026, 11, 22, 10, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -69,6 +72,8 @@ async def test_a_ticker_with_age_state_and_model(writer: LayoutWriter, ask: Any)
     assert value.state is FeedState.LIVE
     assert 0 <= value.age < 30
     assert value.received_at.timestamp() * 1e6 == pytest.approx(writer.received_us, abs=2)
+    assert value.written_at == value.received_at
+    assert value.since == LIVE_SINCE
 
 
 async def test_many_at_once_by_the_names_asked_for(writer: LayoutWriter, ask: Any) -> None:
@@ -112,6 +117,39 @@ async def test_no_lease_is_no_bridge_and_the_value_is_still_there(writer: Layout
     value = await ask("ticker", "BTCUSDT")
     assert value.state is FeedState.NO_BRIDGE
     assert value.data["price"] == "1"
+
+
+async def test_a_topic_with_a_state_of_its_own_says_so_and_since_when(writer: LayoutWriter, ask: Any) -> None:
+    for symbol in ("BTCUSDT", "ETHUSDT"):
+        writer.ticker(symbol, "1")
+    since = "2026-11-22T10:30:00.000000Z"
+    states = {"ticker:BTCUSDT": ["stale", since, "upstream_silent", "no tick"]}
+    writer.state(FeedState.LIVE, topic_states=json.dumps(states), kinds='{"candles":["stale","2026-11-22T11:00:00Z"]}')
+    values = await ask("tickers", ["BTCUSDT", "ETHUSDT"])
+    assert (values["BTCUSDT"].state, values["BTCUSDT"].since) == (FeedState.STALE, datetime.fromisoformat(since))
+    assert (values["ETHUSDT"].state, values["ETHUSDT"].since) == (FeedState.LIVE, LIVE_SINCE)
+    with pytest.raises(StaleValueError, match="the feed is stale"):
+        await ask("candle", "ETHUSDT", "1m", max_age=60.0)
+    writer.release()
+    value = await ask("ticker", "BTCUSDT")
+    assert (value.state, value.since) == (FeedState.NO_BRIDGE, None)
+
+
+@pytest.mark.parametrize("fields", [{"topic_states": "{"}, {"topic_states": "[]"}, {"kinds": "[" * 5000}])
+async def test_a_malformed_list_of_topics_spoils_no_answer(
+    writer: LayoutWriter, ask: Any, fields: dict[str, str]
+) -> None:
+    writer.ticker("BTCUSDT", "1")
+    writer.state(FeedState.LIVE, **fields)
+    assert (await ask("ticker", "BTCUSDT")).state is FeedState.LIVE
+
+
+async def test_the_age_allows_for_a_bridge_whose_clock_is_wrong(writer: LayoutWriter, ask: Any) -> None:
+    writer.received_us -= 60_000_000
+    writer.ticker("BTCUSDT", "1")
+    assert (await ask("ticker", "BTCUSDT")).age == pytest.approx(60, abs=10)
+    writer.state(FeedState.LIVE, clock_offset_us=59_000_000)
+    assert (await ask("ticker", "BTCUSDT")).age == pytest.approx(1, abs=10)
 
 
 async def test_the_state_of_the_scope_comes_with_the_value(writer: LayoutWriter, ask: Any) -> None:

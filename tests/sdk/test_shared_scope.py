@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agentexchange._shared.scope import ScopeWatch, status_of
-from agentexchange_schemas import Cause, EnvelopeError, FeedState, FeedStatus
+from agentexchange._shared.commands import ScopeLook
+from agentexchange._shared.scope import ScopeWatch, concerns, status_of
+from agentexchange_schemas import Cause, EnvelopeError, FeedState, FeedStatus, Topic, TopicState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=30)
@@ -110,8 +114,111 @@ def test_a_blind_bridge_is_told_after_a_blind_client() -> None:
 def test_which_notices_set_the_state(notice: dict[str, Any], state: FeedState) -> None:
     watch = ScopeWatch("m0")
     watch.looked_at(FeedStatus(scope="m0", state=FeedState.STALE, since=NOW), now=NOW, clock=0.0)
-    watch.notice(FeedStatus(scope="m0", since=NOW, **notice))
+    assert watch.notice(FeedStatus(scope="m0", since=NOW, **notice), lambda _topic: True)
     assert watch.state is state
+
+
+# Topics
+
+
+TICK = "ticker:BTCUSDT"
+MUTE = TopicState(FeedState.STALE, NOW, Cause.UPSTREAM_SILENT, "no tick")
+
+
+def found(*topics: str) -> ScopeLook:
+    return ScopeLook(LIVE, b"log-1", dict.fromkeys(topics, MUTE), 250)
+
+
+def anyone(topic: str) -> bool:
+    return bool(topic)
+
+
+def only(*topics: str) -> Callable[[str], bool]:
+    return lambda topic: topic in topics
+
+
+def test_topics_with_a_state_of_their_own_are_told_once_to_whom_they_concern() -> None:
+    watch = live_watch()
+    watch.took(found(TICK, "ticker:ETHUSDT"))
+    (told,) = watch.untold(only(TICK), now=LATER)
+    assert told == FeedStatus(
+        scope="m0", topic=TICK, state=FeedState.STALE, since=NOW, cause=Cause.UPSTREAM_SILENT, message="no tick"
+    )
+    assert watch.untold(only(TICK), now=LATER) == []
+    assert [status.topic for status in watch.untold(anyone, now=LATER)] == ["ticker:ETHUSDT"], "wanted since"
+    assert watch.clock_offset_us == 250
+
+
+def test_what_a_look_does_not_find_any_more_is_over() -> None:
+    watch = live_watch()
+    watch.took(found(TICK))
+    watch.untold(anyone, now=NOW)
+    watch.took(found())
+    (over,) = watch.untold(anyone, now=LATER)
+    assert (over.topic, over.state, over.since, over.until) == (TICK, FeedState.LIVE, NOW, LATER)
+    assert watch.untold(anyone, now=LATER) == []
+
+
+def test_a_topic_that_is_wanted_again_is_told_again() -> None:
+    watch = live_watch()
+    watch.took(found(TICK))
+    assert len(watch.untold(anyone, now=NOW)) == 1
+    assert watch.untold(only("orders"), now=NOW) == []
+    assert len(watch.untold(anyone, now=NOW)) == 1
+
+
+def test_a_look_that_finds_no_bridge_says_nothing_of_topics() -> None:
+    watch = live_watch()
+    watch.took(found(TICK))
+    watch.untold(anyone, now=NOW)
+    watch.took(ScopeLook(None, b"log-1", {}, None))
+    assert watch.untold(anyone, now=LATER) == []
+
+
+def test_a_notice_of_a_topic_is_told_to_whom_it_concerns_and_not_again_by_a_look() -> None:
+    watch = live_watch()
+    mute = FeedStatus(scope="m0", topic=TICK, state=FeedState.STALE, since=NOW, cause=Cause.UPSTREAM_SILENT)
+    assert not watch.notice(mute, only("ticker:ETHUSDT"))
+    assert watch.notice(mute, only(TICK))
+    watch.took(found(TICK))
+    assert watch.untold(only(TICK), now=LATER) == []
+    assert watch.notice(mute.model_copy(update={"state": FeedState.LIVE, "until": LATER}), only(TICK))
+    watch.took(found())
+    assert watch.untold(only(TICK), now=LATER) == []
+
+
+def test_a_loss_is_told_whomever_it_concerns() -> None:
+    loss = FeedStatus(scope="m0", topic=TICK, state=FeedState.LIVE, since=NOW, cause=Cause.CONFLATED, count=3)
+    assert live_watch().notice(loss, only("orders"))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "is_concerned"),
+    [
+        ("ticker:BTCUSDT", True),
+        ("ticker:all", True),
+        ("candles:BTCUSDT:4h", True),
+        ("ticker:ETHUSDT", False),
+        ("candles:ETHUSDT:4h", False),
+        ("orders", False),
+    ],
+)
+def test_whom_a_ticker_concerns(wanted: str, *, is_concerned: bool) -> None:
+    assert concerns(TICK, [Topic.parse(wanted)]) is is_concerned
+    assert not concerns("nonsense", [Topic.parse(wanted)])
+
+
+def test_candles_concern_who_wants_them() -> None:
+    assert concerns("candles:BTCUSDT:1m", [Topic.candles("BTCUSDT", "1m")])
+    assert not concerns("candles:BTCUSDT:1m", [Topic.ticker("BTCUSDT"), Topic.ticker("all")])
+
+
+def test_a_heartbeat_tells_of_the_bridge_s_clock() -> None:
+    watch = live_watch()
+    watch.heartbeat(beat(clock_offset_us=-300), now=NOW, clock=101.0)
+    assert watch.clock_offset_us == -300
+    watch.heartbeat(beat(), now=NOW, clock=102.0)
+    assert watch.clock_offset_us is None
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from agentexchange import (
     EventMeta,
     FeedState,
     FeedStatus,
+    Freshness,
     HandlerStats,
     OrderUpdate,
     Portfolio,
@@ -124,6 +125,11 @@ async def main() -> None:
     await ws.disconnect(drain=True, timeout=5)
     ws.stop()
     ws.stop(drain=True, timeout=0.5)
+    fresh = ws.freshness("ticker:BTCUSDT")
+    assert_type(fresh, Freshness)
+    assert_type((fresh.state, fresh.since, fresh.is_live), tuple[FeedState, datetime | None, bool])
+    assert_type((fresh.age_s, ws.freshness(Topic.orders()).clock_difference_s), tuple[float | None, float | None])
+
     stats = ws.stats()
     assert_type(stats, ClientStats)
     assert_type(stats.handlers, list[HandlerStats])

@@ -72,6 +72,7 @@ COMMANDS: Final = (
     Command("interest", "which programs want which topics", "redis", ("redis", "hiredis")),
     Command("dead-letter", "events that a group's handlers failed on: list, retry or drop them",
             "redis", ("redis", "hiredis")),
+    Command("acl", "print the least-privilege rule of Redis for a bridge, a crew or an operator"),
     Command("doctor", "check Redis and the platform, and say how to fix what is wrong", "redis", ("redis", "hiredis")),
 )  # fmt: skip
 

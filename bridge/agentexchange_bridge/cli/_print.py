@@ -76,6 +76,7 @@ def json_line(data: dict[str, Any], meta: EventMeta) -> str:
         "seq": meta.seq,
         "upstream_time": _iso(meta.upstream_time),
         "received_time": _iso(meta.received_time),
+        "written_time": _iso(meta.written_time),
         "log_id": meta.log_id,
         "source": meta.source,
         "data": data,

@@ -29,8 +29,7 @@ Exit code 1: failed; 2: bad input.
 examples:
   agentexchange bridge --upstream-url wss://exchange.example --redis-url redis://localhost:6379/0
   agentexchange bridge --topic ticker:BTCUSDT --topic candles:BTCUSDT:1m --no-account --http off
-  agentexchange bridge --config bridge.toml --api-key-file /run/secrets/agentexchange
-  agentexchange bridge --print-acl"""
+  agentexchange bridge --config bridge.toml --api-key-file /run/secrets/agentexchange"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,9 +38,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="settings in TOML, such as bridge.toml (or AGENTEXCHANGE_CONFIG)"
-    )
-    parser.add_argument(
-        "--print-acl", action="store_true", help="print least-privilege rules for users of Redis, and do nothing else"
     )
     groups: dict[str, argparse._ArgumentGroup] = {}
     for name, field in BridgeSettings.model_fields.items():
@@ -98,8 +94,6 @@ def run(args: argparse.Namespace) -> int:
         settings = load()
     except SettingsError as exc:
         raise UsageError(f"bridge: {exc}") from None
-    if args.print_acl:
-        return _print_acl(settings)
     _configure_logs(settings)
     return run_stoppable(lambda stop: _work(settings, stop, _reloading(load)))
 
@@ -126,15 +120,6 @@ def _reloading(load: Callable[[], BridgeSettings]) -> Callable[[], BridgeSetting
         return settings
 
     return reload
-
-
-def _print_acl(settings: BridgeSettings) -> int:
-    from agentexchange_bridge.acl import acl_rules
-
-    rules = acl_rules(settings.redis_url.prefix, settings.accounts[0].scope)
-    for user, rule in rules.items():
-        print(f"user {user} {rule}")
-    return 0
 
 
 async def _work(settings: BridgeSettings, stop: asyncio.Event, reload: Callable[[], BridgeSettings | None]) -> int:

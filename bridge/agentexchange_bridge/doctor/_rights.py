@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["check_rights"]
 
 _MISSING: Final = "0" * 40  # the hash of no script
-_RULES: Final = "set the rules that agentexchange bridge --print-acl prints"
+_RULES: Final = "set the rule that agentexchange acl prints"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from agentexchange.redis import RespStream
 
-__all__ = ["as_texts", "check_server"]
+__all__ = ["as_texts", "check_server", "judge_clock", "server_ahead"]
 
 MIN_REDIS: Final = (7, 0)
 PUBSUB_HARD_BYTES: Final = 32 * 1024 * 1024  # Redis's own default: below it a short stall already cuts a subscriber
@@ -69,15 +69,25 @@ def version(info: dict[str, str]) -> Finding:
 
 async def clock(stream: RespStream) -> Finding:
     """The server's clock beside this machine's, less half the round trip."""
+    ahead_s, doubt_s = await server_ahead(stream)
+    return judge_clock("clock", "the server", ahead_s, doubt_s)
+
+
+async def server_ahead(stream: RespStream) -> tuple[float, float]:
+    """How far the server's clock is ahead of this machine's, and the round trip that it took to know; seconds."""
     began = time.time()
     seconds, microseconds = await stream.command("TIME")
     ended = time.time()
-    ahead = int(seconds) + int(microseconds) / 1e6 - (began + ended) / 2
-    found = f"the server is {abs(ahead) * 1000:.0f} ms {'ahead of' if ahead > 0 else 'behind'} this machine"
-    if abs(ahead) <= max(CLOCK_WARN_S, ended - began):
-        return ok("clock", found)
-    judge = fail if abs(ahead) > CLOCK_FAIL_S else warn
-    return judge("clock", found, "run an NTP client (chrony, systemd-timesyncd) on both machines")
+    return int(seconds) + int(microseconds) / 1e6 - (began + ended) / 2, ended - began
+
+
+def judge_clock(check: str, whose: str, ahead_s: float, doubt_s: float) -> Finding:
+    """A clock beside this machine's."""
+    found = f"{whose} is {abs(ahead_s) * 1000:.0f} ms {'ahead of' if ahead_s > 0 else 'behind'} this machine"
+    if abs(ahead_s) <= max(CLOCK_WARN_S, doubt_s):
+        return ok(check, found)
+    judge = fail if abs(ahead_s) > CLOCK_FAIL_S else warn
+    return judge(check, found, "run an NTP client (chrony, systemd-timesyncd) on both machines")
 
 
 async def _settings(stream: RespStream) -> dict[str, str] | None:

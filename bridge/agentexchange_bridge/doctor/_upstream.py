@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidHandshake, InvalidStatus
+
+from agentexchange.upstream import FeedOptions
+from agentexchange.upstream._connect import open_connection
 
 from ._result import Finding, fail, ok, warn
 
@@ -17,17 +19,13 @@ if TYPE_CHECKING:
 __all__ = ["check_upstream"]
 
 _REFUSED: Final = (401, 403)
-_TIMEOUT_S: Final = 10.0
+_OPTIONS: Final = FeedOptions(open_timeout_s=10.0, close_timeout_s=1.0)
 
 
 async def check_upstream(url: UpstreamUrl, api_key: SecretStr | None) -> Finding:
     """One handshake; without a key only whether somebody answers."""
-    address = url.with_key(api_key) if api_key else str(url)
     try:
-        session = await connect(
-            address, open_timeout=_TIMEOUT_S, close_timeout=1, compression=None,
-            proxy=None if url.is_loopback else True,
-        )  # fmt: skip
+        session = await open_connection(url, api_key, _OPTIONS)
     except InvalidStatus as exc:
         return _refusal(url, exc.response.status_code, has_key=api_key is not None)
     except InvalidHandshake as exc:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from agentexchange._urls import UpstreamUrl
     from agentexchange.recording import RotatingWriter
-    from agentexchange_schemas import FeedStatus
+    from agentexchange_schemas import Envelope, FeedStatus
 
 __all__ = ["StraightRecorder", "StraightSink"]
 
@@ -44,6 +44,7 @@ class StraightSink:
         wall: µs since the Unix epoch.
 
     Attributes:
+        arrivals: the newest event of each topic: when it came, and its fields.
         too_large: events that no envelope holds, and were left out.
         failed: raises why the recording cannot be written (any more).
     """
@@ -67,10 +68,12 @@ class StraightSink:
         self._seqs: dict[tuple[str, str], int] = {}
         self._last_us = max((writer.last_us(lane) or 0 for lane in writer.lanes), default=0)
         self.too_large = 0
+        self.arrivals: dict[str, tuple[float, dict[str, Any], Envelope | None]] = {}
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def event(self, topic: str, fields: dict[str, Any]) -> None:
         """One event; forming candles are in no log."""
+        self.arrivals[topic] = (time.monotonic(), fields, None)
         kind = topic.partition(":")[0]
         if kind == Kind.CANDLES and fields.get("is_closed") is False:
             return

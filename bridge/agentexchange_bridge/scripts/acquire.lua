@@ -35,7 +35,13 @@ if holder and string.sub(holder, 1, #WORKER + 1) ~= WORKER .. '/' then
     return {0, holder, call('PTTL', LEASE)}
 end
 
-local stored = tonumber(call('GET', EPOCH) or '0') or 0
+-- A count as a key or field holds it; 0 for anything else, and beyond what a double counts exactly.
+local function count(text)
+    local number = tonumber(text or '')
+    return number and number >= 0 and number < 2 ^ 53 and number or 0
+end
+
+local stored = count(call('GET', EPOCH))
 if not holder and TAKE == '0' then
     return {2, stored, call('HGET', STATUS, 'cause') or ''}
 end
@@ -49,7 +55,7 @@ local function last_id(log)
 end
 
 -- A server that came back without its newest writes gives their seqs out again: by the new epoch a reader knows that.
-local has_forgotten = tonumber(call('HGET', SEQ, '#r') or '0') < tonumber(WRITTEN)
+local has_forgotten = count(call('HGET', SEQ, '#r')) < tonumber(WRITTEN)
 
 local epoch
 if not has_forgotten and holder == WORKER .. '/' .. HELD_EPOCH then

@@ -37,6 +37,7 @@ _META: Final = {
     "seq": _COUNT,
     "upstream_time": _MS,
     "received_time": _US,
+    "written_time": _US,
 }
 _EXTRA: Final = "extra"
 
@@ -97,8 +98,8 @@ def table_of(kind: str, scopes: Sequence[str], envelopes: Sequence[Envelope]) ->
 
 
 def _meta(scopes: Sequence[str], envelopes: Sequence[Envelope]) -> tuple[Sequence[Any], ...]:
-    topics, epochs, seqs, upstream_ms, received_us, *_ = zip(*envelopes, strict=True)
-    return scopes, topics, epochs, seqs, upstream_ms, received_us
+    topics, epochs, seqs, upstream_ms, received_us, _, written_us = zip(*envelopes, strict=True)
+    return scopes, topics, epochs, seqs, upstream_ms, received_us, written_us
 
 
 def _notice(event: dict[str, Any]) -> dict[str, Any]:

@@ -38,6 +38,7 @@ def _line(scope: str, raw: bytes) -> str:
         "seq": envelope.seq,
         "upstream_time": None if envelope.upstream_ms is None else _iso(envelope.upstream_ms * 1000),
         "received_time": _iso(envelope.received_us),
+        "written_time": None if envelope.written_us is None else _iso(envelope.written_us),
         "log_id": None if envelope.seq is None else log_id(envelope.received_us),
         "source": "recorded",
         "data": envelope.data,

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
+from agentexchange._shared.clock import ClockCheck
 from agentexchange._shared.pubsub import PubSub
 from agentexchange._shared.scope import ScopeWatch
 from agentexchange.errors import AuthenticationError
@@ -32,6 +33,7 @@ class ScopeStatuses:
 
     Args:
         tell: `Dispatcher.status`.
+        is_concerned: whether what is told of a topic is to be handed on.
         on_log: told the name of a scope's log whenever it was looked at; None where the log has none (yet).
         options: silences and pauses.
     """
@@ -39,10 +41,13 @@ class ScopeStatuses:
     def __init__(
         self,
         tell: Callable[[FeedStatus], None],
+        is_concerned: Callable[[str], bool],
         on_log: Callable[[str, bytes | None], None],
         options: SharedOptions,
     ) -> None:
         self._tell_handlers = tell
+        self._is_concerned = is_concerned
+        self._clock = ClockCheck(options)
         self._on_log = on_log
         self._options = options
         self._watches: dict[str, ScopeWatch] = {}
@@ -58,6 +63,12 @@ class ScopeStatuses:
         """What the scope was last known to be."""
         watch = self._watches.get(scope)
         return FeedState.CONNECTING if watch is None or watch.state is None else watch.state
+
+    def clock_difference_s(self, scopes: Iterable[str]) -> float | None:
+        """How far this machine's clock is ahead of the first bridge's of these scopes that tells its. On any thread."""
+        watches = (self._watches.get(scope) for scope in scopes)
+        differences = (self._clock.difference_s(watch.clock_offset_us) for watch in watches if watch is not None)
+        return next((difference for difference in differences if difference is not None), None)
 
     async def connect(self, url: RedisUrl, name: str, layout: Layout, scopes: Iterable[str]) -> RespStream:
         """Subscribe; raises what `RespStream.connect` and `PubSub.subscribe` raise."""
@@ -81,7 +92,11 @@ class ScopeStatuses:
         now, clock = self._options.now(), self._options.clock()
         for scope, look in zip(names, looks, strict=True):
             self._on_log(scope, look.log_id)
-            self._tell(self._watch(scope).looked_at(look.report, now=now, clock=clock))
+            watch = self._watch(scope)
+            watch.took(look)
+            self._tell(watch.looked_at(look.report, now=now, clock=clock))
+            for status in watch.untold(self._is_concerned, now=now):
+                self._tell(status)
         self._check_key(account)
 
     async def follow(self, commands: Commands, layout: Layout, account: str) -> None:
@@ -95,6 +110,7 @@ class ScopeStatuses:
             await self._pause()
             self._due |= {scope for scope in self._watches if self._silence(scope) > self._options.silent_after_s}
             await self.look(commands, layout, account)
+            await self._clock.run(commands, self._options.clock())
             for scope, watch in self._watches.items():
                 if watch.is_leased and self._silence(scope) > self._options.replace_after_s:
                     raise LinkClosedError(f"no heartbeat of {scope} arrives though its lease is held")
@@ -156,7 +172,7 @@ class ScopeStatuses:
             self._tell(watch.heartbeat(envelope.data, now=self._options.now(), clock=clock))
         else:
             status = FeedStatus.from_fields(envelope.data)
-            watch.notice(status)
-            self._tell(status)
+            if watch.notice(status, self._is_concerned):
+                self._tell(status)
         if watch.state is FeedState.AUTH_FAILED or self._due:
             self._wake.set()

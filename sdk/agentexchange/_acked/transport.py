@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 from agentexchange._backoff import backoff
 from agentexchange._names import Identity
 from agentexchange._shared.interest import InterestKeeper
+from agentexchange._shared.scope import concerns
 from agentexchange._tasks import end
+from agentexchange._transport import Outlook
 from agentexchange.errors import UsageError
 from agentexchange.redis import RedisLinkError, Verdict, final_error, judge
 from agentexchange_schemas import FeedStatus, Layout, account_scope
@@ -66,7 +68,9 @@ class AckedTransport(ABC):
         self._acked_options = options
         self._layout = Layout(url.prefix)
         self._interest = InterestKeeper(self._layout, self._account, self._identity, self._topics, options.shared)
-        self._statuses = ScopeStatuses(dispatcher.status, self._on_log, options.shared)
+        self._statuses = ScopeStatuses(
+            dispatcher.status, lambda topic: concerns(topic, self._topics), self._on_log, options.shared
+        )
         self._stopping = asyncio.Event()
         self._has_worked = False
 
@@ -83,6 +87,11 @@ class AckedTransport(ABC):
         """Raise UsageError for a topic it has: its events would be acknowledged unseen."""
         if topic in self._topics:
             raise UsageError(f"{topic}: with group= or resume= the topics are fixed while connected")
+
+    def outlook(self, topic: Topic) -> Outlook:
+        """Which scopes carry ``topic``, and how far their bridge's clock is away."""
+        scopes = self._layout.scopes_of(topic, self._account)
+        return Outlook(scopes, self._statuses.clock_difference_s(scopes))
 
     def stop(self) -> None:
         """Make `run` return when the handlers have. Idempotent."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
 
     from .options import AckedOptions
 
-__all__ = ["Entry", "Work", "order_of"]
+__all__ = ["Entry", "Work", "is_entry_id", "order_of"]
+
+is_entry_id = re.compile(rb"[0-9]{1,20}-[0-9]{1,20}").fullmatch
+"""Whether bytes are a stream entry id."""
 
 _log: Final = logging.getLogger("agentexchange.handlers")
 _MAX_HISTORY: Final = 20  # attempts of one event that are told
@@ -229,7 +233,8 @@ class Work:
             entry.delays = backoff(self._options.retry_first_s, cap=self._options.retry_cap_s, random=shared.random)
         pause = next(entry.delays)
         entry.not_before = self._clock() + pause
-        _log.warning("attempt %d of %d failed, the next in %.1f s: %s", entry.attempts, most, pause, exc)
+        told = self._mask(str(exc))
+        _log.warning("attempt %d of %d failed, the next in %.1f s: %s", entry.attempts, most, pause, told)
         entry.attempts += 1
         entry.source, entry.is_begun = "redelivered", False
         self.retries.append(entry)

@@ -10,7 +10,7 @@ from agentexchange._scripts import RETRY
 from agentexchange.redis import public_errors, sync_client
 from agentexchange_schemas import EnvelopeError, Layout
 from agentexchange_schemas.envelope import decode
-from agentexchange_schemas.layout import LOG_FIELD
+from agentexchange_schemas.layout import LOG_FIELD, count_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -106,7 +106,7 @@ class DeadLetters:
             id=entry_id.decode(),
             topic=text.get("topic", ""),
             error=text.get("error", ""),
-            attempts=int(text.get("attempts", "0")),
+            attempts=count_of(text.get("attempts")),
             history=_list(text.get("history", "[]")),
             event_id=text.get("id", ""),
             log=self._base + text.get("log", "log"),

@@ -12,6 +12,7 @@ from agentexchange._shared.read import utc_of
 from agentexchange.redis import ReplyError
 from agentexchange_schemas import Cause, EnvelopeError
 from agentexchange_schemas.envelope import decode
+from agentexchange_schemas.layout import count_of
 
 from .claims import Claims, Raw, is_nogroup
 from .pace import Prefetch
@@ -127,7 +128,7 @@ class GroupLog:
             return
         topics = sorted(self._place.topics)
         found = await stream.command("HMGET", self._member.layout.seq(self._place.scope), *topics)
-        self._seqs |= {topic: int(seq or 0) for topic, seq in zip(topics, found, strict=True) if topic != "ticker:all"}
+        self._seqs |= {topic: count_of(seq) for topic, seq in zip(topics, found, strict=True) if topic != "ticker:all"}
 
     async def _rejoin(self, claims: Claims) -> None:
         """The group has vanished. What is held is handled; a new group begins where this member knows to have been."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from agentexchange_schemas import EnvelopeError
 from agentexchange_schemas.envelope import decode
-from agentexchange_schemas.layout import LOG_ID_FIELD
+from agentexchange_schemas.layout import LOG_ID_FIELD, count_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,15 +34,15 @@ async def find_holes(stream: RespStream, place: Place, layout: Layout, group: st
     marks = _hash(await stream.command("HGETALL", layout.marks(place.scope, group)))
     if not log_name or marks.pop(LOG_ID_FIELD, b"") != log_name:
         return []
-    wanted = {topic: int(seq) for topic, seq in marks.items() if place.wants(topic)}
+    wanted = {topic: count_of(seq) for topic, seq in marks.items() if place.wants(topic)}
     if not wanted:
         return []
     counters = _hash(await stream.command("HGETALL", layout.seq(place.scope)))
     if counters.get(LOG_ID_FIELD) != log_name:
         return []
-    behind = {topic: mark for topic, mark in wanted.items() if int(counters.get(topic, 0)) > mark}
+    behind = {topic: mark for topic, mark in wanted.items() if count_of(counters.get(topic)) > mark}
     firsts = await _first_seqs(stream, place.log, behind)
-    ends = {topic: firsts.get(topic, int(counters[topic]) + 1) for topic in behind}
+    ends = {topic: firsts.get(topic, count_of(counters[topic]) + 1) for topic in behind}
     holes = [Hole(topic, mark + 1, ends[topic] - 1) for topic, mark in behind.items() if ends[topic] > mark + 1]
     if holes and place.topics == {holes[0].topic}:
         # Delivered, not noted and not acknowledged: whoever holds them handles them, or they are told as trimmed.

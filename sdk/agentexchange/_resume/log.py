@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
-from agentexchange._acked.work import Entry, Work, order_of
+from agentexchange._acked.work import Entry, Work, is_entry_id, order_of
 from agentexchange._shared.commands import START
 from agentexchange._shared.read import utc_of
 from agentexchange.redis import ReplyError, pack
 from agentexchange_schemas import Cause, EnvelopeError
 from agentexchange_schemas.envelope import decode, received_us_of
-from agentexchange_schemas.layout import LOG_ID_FIELD
+from agentexchange_schemas.layout import LOG_ID_FIELD, count_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -108,13 +108,13 @@ class ResumeLog:
         place, layout = self._place, self._hold.layout
         saved = _hash(await stream.command("HGETALL", layout.position(place.scope, self._options.name)))
         name = await stream.command("HGET", layout.seq(place.scope), LOG_ID_FIELD)
-        if place.name not in saved:
+        if not is_entry_id(saved.get(place.name, b"")):  # there is none, or nothing that this program wrote
             await self._begin(stream, name)
             return
         self._cursor = self._position = saved[place.name]
         self._log_name = saved.get(LOG_ID_FIELD, b"")
-        self._epoch = int(saved.get(f"{place.name}:epoch", 0))
-        self._seqs = {topic: int(seq) for topic, seq in saved.items() if place.wants(topic)}
+        self._epoch = count_of(saved.get(f"{place.name}:epoch"))
+        self._seqs = {topic: count_of(seq) for topic, seq in saved.items() if place.wants(topic)}
         if name is not None:
             self.learn(name)
 
@@ -138,7 +138,7 @@ class ResumeLog:
     async def _counters(self, stream: RespStream) -> dict[str, int]:
         place = self._place
         found = _hash(await stream.command("HGETALL", self._hold.layout.seq(place.scope)))
-        known = {topic: int(seq) for topic, seq in found.items() if place.wants(topic)}
+        known = {topic: count_of(seq) for topic, seq in found.items() if place.wants(topic)}
         return {topic: 0 for topic in place.topics if topic != "ticker:all"} | known
 
     async def _last_id(self, stream: RespStream) -> bytes:

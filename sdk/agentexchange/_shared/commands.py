@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from agentexchange.freshness import time_us
 from agentexchange.redis import ReplyError, RespStream, pack
 from agentexchange_schemas import Layout
 from agentexchange_schemas.envelope import log_id
-from agentexchange_schemas.layout import LOG_ID_FIELD
+from agentexchange_schemas.layout import LOG_ID_FIELD, RECEIVED_FIELD, count_of
 
-from .read import envelope_of, layout_of, pairs, report_of
+from .read import envelope_of, epoch_of, layout_of, offset_of, pairs, report_of, states_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from agentexchange_schemas import Envelope, FeedStatus
+    from agentexchange_schemas import Envelope, FeedStatus, TopicState
 
     from .flow import Flow
 
@@ -45,6 +46,7 @@ class Marks(NamedTuple):
         end_us: the place of the log's last entry.
         is_whole: whether the log still has the entry that was asked for.
         seqs: the last seq of each topic that was asked for.
+        received_us: the newest received time in the scope; 0 where nothing names it.
     """
 
     log_id: bytes | None
@@ -52,13 +54,32 @@ class Marks(NamedTuple):
     end_us: int
     is_whole: bool
     seqs: dict[str, int]
+    received_us: int = 0
 
 
 class ScopeLook(NamedTuple):
-    """What a look at a scope found: its status if its lease is held, and the name of its log if it has one."""
+    """What a look at a scope found.
+
+    Attributes:
+        report: its status, if its lease is held.
+        log_id: the name of its log, if it has one.
+        epoch: the newest under which anybody may have written it.
+        topics: those of its topics that have a state of their own, if its lease is held.
+        clock_offset_us: how far Redis's clock is ahead of the bridge's, if the bridge says so.
+    """
 
     report: FeedStatus | None
     log_id: bytes | None
+    epoch: int
+    topics: Mapping[str, TopicState]
+    clock_offset_us: int | None
+
+    @classmethod
+    def of(cls, scope: str, epochs: list[Any], fields: Mapping[str, str], log_id: bytes | None) -> ScopeLook:
+        """Read the answers; ``epochs`` are the lease and the counter."""
+        report = report_of(scope, epochs[0], fields)
+        topics = {} if report is None else states_of(report, fields).topics
+        return cls(report, log_id, epoch_of(*epochs), topics, offset_of(fields.get("clock_offset_us")))
 
 
 class Commands:
@@ -83,14 +104,21 @@ class Commands:
     async def look(self, layout: Layout, scopes: Sequence[str]) -> list[ScopeLook]:
         """Look at each scope; one round trip."""
         packed = [
-            pack("EXISTS", layout.lease(scope))
+            pack("MGET", layout.lease(scope), layout.epoch(scope))
             + pack("HGETALL", layout.status(scope))
             + pack("HGET", layout.seq(scope), LOG_ID_FIELD)
             for scope in scopes
         ]
         replies = await self._ask(packed, 3 * len(scopes))
         found = zip(scopes, replies[::3], replies[1::3], replies[2::3], strict=True)
-        return [ScopeLook(report_of(scope, leased, pairs(fields)), log_id) for scope, leased, fields, log_id in found]
+        return [ScopeLook.of(scope, epochs, pairs(fields), log_id) for scope, epochs, fields, log_id in found]
+
+    async def time_us(self) -> int | None:
+        """The server's time, µs since the Unix epoch; None where it does not tell that to this user."""
+        try:
+            return time_us(await self._stream.command("TIME"))
+        except ReplyError:
+            return None
 
     async def latest(self, layout: Layout, flows: Sequence[Flow]) -> list[Envelope | None]:
         """The newest envelope of each topic of one scope, None where there is none."""
@@ -119,18 +147,20 @@ class Commands:
         """
         newest = id_of(newest_us)
         packed = [
-            pack("GET", layout.epoch(scope)),
+            pack("MGET", layout.lease(scope), layout.epoch(scope)),
             pack("XREVRANGE", log, "+", "-", "COUNT", 1),
             pack("XRANGE", log, newest, newest),
-            pack("HMGET", layout.seq(scope), LOG_ID_FIELD, *topics),
+            pack("HMGET", layout.seq(scope), LOG_ID_FIELD, RECEIVED_FIELD, *topics),
         ]
-        epoch, end, found, (log_id_, *seqs) = await self._ask(packed, len(packed))
+        epochs, end, found, (log_id_, received, *seqs) = await self._ask(packed, len(packed))
+        end_us = place_of(end[0][0]) if end else 0
         return Marks(
             log_id=log_id_,
-            epoch=int(epoch or 0),
-            end_us=place_of(end[0][0]) if end else 0,
+            epoch=epoch_of(*epochs),
+            end_us=end_us,
             is_whole=bool(found),
-            seqs={topic: int(seq or 0) for topic, seq in zip(topics, seqs, strict=True)},
+            seqs={topic: count_of(seq) for topic, seq in zip(topics, seqs, strict=True)},
+            received_us=max(count_of(received), end_us),
         )
 
     async def page(self, log: str, after: bytes, count: int) -> list[Any]:

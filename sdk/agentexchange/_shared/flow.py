@@ -10,6 +10,9 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
     from agentexchange_schemas import Envelope
 
 __all__ = ["MAX_HELD", "MAX_SEEN", "Flow", "Order"]
@@ -19,6 +22,9 @@ MAX_HELD: Final = 10_000
 
 MAX_SEEN: Final = 4096
 """Received times that are remembered of a topic whose events a bridge may write again (those of its last seconds)."""
+
+_LEAP_US: Final = 86_400_000_000
+"""A day: an event that is so much later than all that the server has, or than now, is no bridge's."""
 
 _NEVER: Final = -1  # the next seq of a flow that the hot path must not handle
 
@@ -139,6 +145,26 @@ class Flow:
     def checked(self, place_us: int) -> None:
         """No event of it lies between its last one and ``place_us``."""
         self._checked_us = max(self._checked_us, place_us)
+
+    # What cannot be: from somebody who may publish, and is no bridge
+
+    def is_plausible(self, envelope: Envelope, seq: int, epoch: int, received_us: int) -> bool:
+        """Whether a bridge may have written it, where the server counts up to these now."""
+        assert envelope.seq is not None  # noqa: S101 - as in order
+        is_in_time = not received_us or envelope.received_us <= received_us + _LEAP_US
+        return 0 < envelope.seq <= seq and envelope.epoch <= epoch and is_in_time
+
+    def implausible(self, seq: int, epoch: int, received_us: int) -> list[Envelope]:
+        """Of what is held: what is ahead of the server's count by more than what has come since it was asked for."""
+        held = self.held or []
+        most = seq + len(held)
+        return [envelope for envelope in held if not self.is_plausible(envelope, most, epoch, received_us)]
+
+    def leaps(self, envelope: Envelope, now: Callable[[], datetime]) -> bool:
+        """Whether its time is far ahead of the last event's, and of this machine's clock: it may be made up."""
+        if not self.has_begun or envelope.received_us <= self.received_us + _LEAP_US:
+            return False
+        return envelope.received_us > now().timestamp() * 1e6 + _LEAP_US
 
     def was_handed_out(self, envelope: Envelope) -> bool:
         """Whether a bridge has written an event again that this client had already, or that is older than its first.

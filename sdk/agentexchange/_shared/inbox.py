@@ -6,6 +6,7 @@ The hot path is `Inbox.on_messages` (pub/sub) and `Inbox.on_entries` (log); ever
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from agentexchange_schemas import Cause, EnvelopeError, FeedStatus
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from agentexchange._dispatch import Dispatcher
     from agentexchange_schemas import Envelope
 
+    from .commands import Marks
     from .options import SharedOptions
 
 __all__ = ["Inbox"]
@@ -34,8 +36,9 @@ class Inbox:
     Attributes:
         teller: counts, and tells the status handlers.
         on_control: gets every reply of the pub/sub connection that is no message.
+        is_concerned: whether what is told of a topic is to be handed on.
         on_behind: called with each flow that has missed something: it is to be read from the log.
-        unsettled: scopes under an epoch whose log has not been looked at; their events are held until `settle`.
+        unsettled: scopes under an epoch that was not looked at; their events are held until `settle`.
         log_fed: market scopes whose ticks and notices are read from the log, not from channels: by scope, the flows
             that are wanted by their key, or None for every ticker.
     """
@@ -50,9 +53,10 @@ class Inbox:
         self._log_ids: dict[str, bytes] = {}
         self._epochs: dict[str, int] = {}
         self.log_fed: dict[str, dict[bytes, Flow] | None] = {}
-        self.unsettled: dict[str, int] = {}
+        self.unsettled: set[str] = set()
         self.teller = Teller(dispatcher.status, options.now)
         self.counts = self.teller.counts
+        self.is_concerned: Callable[[str], bool] = _anything
         self.on_control: Callable[[Any], None] = _ignore
         self.on_behind: Callable[[Flow], None] = _ignore
         dispatcher.log_backed = True
@@ -113,8 +117,9 @@ class Inbox:
         for flow in self.flows(scope):
             self.forget(flow)
         self.teller.forget(scope)
-        for known in (self._flows, self._log_ids, self._epochs, self.unsettled, self.log_fed):
+        for known in (self._flows, self._log_ids, self._epochs, self.log_fed):
             known.pop(scope, None)
+        self.unsettled.discard(scope)
 
     def learn_log(self, scope: str, log_id: bytes) -> bool:
         """Take the name of the scope's log: whether it replaces another one, whose seqs then mean nothing any more."""
@@ -128,16 +133,51 @@ class Inbox:
                 self.fall_behind(flow)
         return True
 
-    def settle(self, scope: str, epoch: int, *, keep: Container[Flow]) -> None:
-        """The log under ``epoch`` was looked at: hand out what waited for it, save what waits for more."""
-        self._epochs[scope] = max(epoch, self._epochs.get(scope, 0))
-        if self.unsettled.get(scope, 0) <= epoch:
-            self.unsettled.pop(scope, None)
+    def learn_epoch(self, scope: str, epoch: int) -> None:
+        """Take the newest epoch under which the scope may have been written, as its lease or counter says."""
+        self._epochs[scope] = epoch
+
+    def suspects(self, scope: str) -> list[Envelope]:
+        """What is held of the scope because its epoch is not known yet."""
+        known = self._epochs.get(scope, 0)
+        return [envelope for flow in self.flows(scope) for envelope in flow.held or () if envelope.epoch > known]
+
+    def settle(self, scope: str, suspects: list[Envelope], *, keep: Container[Flow]) -> None:
+        """The scope was looked at since ``suspects`` came: hand out what waited for it, save what waits for more.
+
+        A suspect whose epoch the server had not given out by then is nobody's who may write.
+        """
+        known = self._epochs.get(scope, 0)
+        forged = [envelope for envelope in suspects if envelope.epoch > known]
         for flow in self.flows(scope):
+            self._drop(flow, forged)
             if flow.is_behind:
                 self.on_behind(flow)
-            elif flow.held is not None and flow not in keep:
+            elif flow.has_begun and flow not in keep and all(held.epoch <= known for held in flow.held or ()):
                 self.release(flow)
+        if not self.suspects(scope):  # else some came since, and there is another look
+            self.unsettled.discard(scope)
+
+    def vet(self, flow: Flow, marks: Marks) -> None:
+        """The topic is about to begin: drop what is held and cannot be, going by what the server counts."""
+        self._drop(flow, flow.implausible(marks.seqs[flow.topic], marks.epoch, marks.received_us))
+
+    def vetted(self, flow: Flow, latest: Envelope | None, marks: Marks) -> Envelope | None:
+        """The latest value to begin with, unless the server counts less than it claims; held ones are vetted too."""
+        self.vet(flow, marks)
+        if latest is None or flow.is_plausible(latest, marks.seqs[flow.topic], marks.epoch, marks.received_us):
+            return latest
+        self.teller.forged(flow)
+        return None
+
+    def _drop(self, flow: Flow, forged: list[Envelope]) -> None:
+        """Count those of ``forged`` that the flow holds, and hold them no more."""
+        if not (forged and flow.held):
+            return
+        kept = [envelope for envelope in flow.held if envelope not in forged]
+        for _ in range(len(flow.held) - len(kept)):
+            self.teller.forged(flow)
+        flow.held = kept
 
     def unread(self) -> dict[str, int]:
         """Of scopes read from the log: the first place whose event was read but not handed out."""
@@ -156,9 +196,7 @@ class Inbox:
         self.on_behind = _ignore
         for flow in self.flows():
             if flow.has_begun:
-                flow.held = None
-            else:
-                self.release(flow)
+                flow.held = None  # what has not begun goes on from what it holds
             flow.cut()
         self.log_fed.clear()
         self.teller.lost(reason)
@@ -167,7 +205,7 @@ class Inbox:
 
     def on_messages(self, replies: list[Any]) -> None:
         """A batch of replies of the pub/sub connection. Hot path."""
-        channels, event, count = self._channels, self._event, 0
+        channels, event, count, at = self._channels, self._event, 0, monotonic()
         for reply in replies:
             try:
                 kind, channel, raw = reply
@@ -181,13 +219,13 @@ class Inbox:
             except (TypeError, ValueError, KeyError):
                 self.on_control(reply)
                 continue
-            topic, epoch, seq, _, received_us, fields = envelope
+            topic, epoch, seq, _, received_us, fields, _ = envelope
             if seq == flow.next_seq and epoch == flow.epoch and topic == flow.topic:
                 flow.seq = seq
                 flow.next_seq = seq + 1
                 flow.received_us = received_us
                 count += 1
-                event(topic, fields, envelope, "live", flow.scope)
+                event(topic, fields, envelope, "live", flow.scope, at)
             else:
                 self._irregular(flow, envelope)
         self.counts["events"] += count
@@ -203,7 +241,7 @@ class Inbox:
             self._stop_blocked()
 
     def _on_raws(self, scope: str, raws: list[Any], source: str) -> None:
-        flows, event, count = self._flows.setdefault(scope, {}), self._event, 0
+        flows, event, count, at = self._flows.setdefault(scope, {}), self._event, 0, monotonic()
         for raw in raws:
             try:
                 envelope = decode(raw)
@@ -213,14 +251,14 @@ class Inbox:
             except TypeError:
                 self.teller.junk(EnvelopeError("log entry: not one field with an envelope", field="entry"), scope)
                 continue
-            topic, epoch, seq, _, received_us, fields = envelope
+            topic, epoch, seq, _, received_us, fields, _ = envelope
             flow = flows.get(topic) or self.flow(scope, topic)
             if seq == flow.next_seq and epoch == flow.epoch:
                 flow.seq = seq
                 flow.next_seq = seq + 1
                 flow.received_us = received_us
                 count += 1
-                event(topic, fields, envelope, source, scope)
+                event(topic, fields, envelope, source, scope, at)
             else:
                 self._irregular(flow, envelope, source=source, is_entry=True)
         self.counts["events" if source == "live" else "recovered"] += count
@@ -239,11 +277,9 @@ class Inbox:
 
     def is_new_epoch(self, scope: str, epoch: int) -> bool:
         """Whether the writer is another than before: its log may be another one, too, and is looked at first."""
-        if scope in self._log_ids:
-            self._epochs.setdefault(scope, epoch)
         if epoch <= self._epochs.get(scope, 0):
             return False
-        self.unsettled[scope] = max(epoch, self.unsettled.get(scope, 0))
+        self.unsettled.add(scope)
         self.teller.on_change()
         return True
 
@@ -257,6 +293,8 @@ class Inbox:
 
     def _take_or_hold(self, flow: Flow, envelope: Envelope, source: str) -> None:
         if flow.keep(envelope) or flow.is_behind:
+            if not flow.has_begun:
+                self.teller.on_change()
             return
         if flow.held is not None:
             self.release(flow)
@@ -269,12 +307,20 @@ class Inbox:
         order = self._order(flow, envelope)
         if order is Order.OLD:
             self.counts["duplicates"] += 1
-        elif order in (Order.HOLE, Order.REPLACED) and not self.is_log_fed(flow) and self.recovers(flow):
-            if order is Order.REPLACED:
+        elif self._is_to_be_read(flow, envelope, order):
+            if order is Order.REPLACED and envelope.epoch > flow.epoch:
                 flow.is_replaced = True
             self.fall_behind(flow)
         else:
             self._accept(flow, envelope, order, source, self._cause(flow))
+
+    def _is_to_be_read(self, flow: Flow, envelope: Envelope, order: Order) -> bool:
+        """Whether the log has the say: where events are missing, and where a time is claimed that may never come."""
+        if self.is_log_fed(flow):
+            return False
+        return flow.leaps(envelope, self._options.now) or (
+            order in (Order.HOLE, Order.REPLACED) and self.recovers(flow)
+        )
 
     def recover(self, flow: Flow, envelope: Envelope, source: str = "recovered", cause: Cause = Cause.TRIMMED) -> None:
         """Hand out one event that was read from Redis; what lies between it and the last one is there no more."""
@@ -291,9 +337,9 @@ class Inbox:
             return
         flow.is_cut = False
         for envelope in flow.release():
-            if flow.is_behind:  # it is blocked
+            if flow.is_behind:  # it is blocked, or another read is needed: in the log just read a hole would be filled
                 return
-            self.recover(flow, envelope, "live")
+            self.take(flow, envelope)
 
     def release(self, flow: Flow, latest: Envelope | None = None) -> None:
         """End a hold: the latest value first where the topic begins, then what was held; each event once."""
@@ -385,8 +431,8 @@ class Inbox:
             self.teller.junk(exc, flow.topic)
             return
         self.counts["notices"] += 1
-        self.teller.watch(flow.scope).notice(status)
-        self.teller.tell(status)
+        if self.teller.watch(flow.scope).notice(status, self.is_concerned):
+            self.teller.tell(status)
 
 
 def _raws_of(entries: list[Any]) -> list[Any]:
@@ -406,3 +452,8 @@ def _raw_of(entry: Any) -> Any:
 
 def _ignore(what: Any) -> None:
     del what
+
+
+def _anything(topic: str) -> bool:
+    del topic
+    return True

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["key_of", "pick"]
 
-_HEAD: Final = b"\x87\xa1v\x01\xa1t"  # a map of seven: v = 1, t = …
-_AT: Final = len(_HEAD)
+_HEADS: Final = (b"\x88\xa1v\x01\xa1t", b"\x87\xa1v\x01\xa1t")  # a map of eight, or without w of seven: v = 1, t = …
+_AT: Final = len(_HEADS[0])
 _SHORT: Final = range(0xA0, 0xC0)  # first byte of a string of up to 31 bytes: 0xa0 and the length
 _END: Final = 0xA0 - _AT - 1  # what to take from that byte to get to the string's end
 
@@ -43,7 +43,7 @@ def pick(entries: list[Any], wanted: Mapping[bytes, Flow]) -> list[Picked]:
         try:
             raw = entry[1][1]
             flow = find(raw[_AT : raw[_AT] - _END])
-            if flow is None and not (raw[_AT] in _SHORT and raw.startswith(_HEAD)):
+            if flow is None and not (raw[_AT] in _SHORT and raw.startswith(_HEADS)):
                 flow = find(key_of(decode(raw).topic))
         except (TypeError, LookupError, EnvelopeError):
             continue

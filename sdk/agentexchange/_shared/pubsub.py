@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from agentexchange.redis import LinkClosedError, ReplyError, RespStream, pack
+from agentexchange_schemas.envelope import MAX_ENVELOPE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["PubSub"]
 
 _CHUNK: Final = 500  # channels of one command
+_MAX_MESSAGE_BYTES: Final = 4 * MAX_ENVELOPE_BYTES  # of what has come and is not whole: no bridge sends the like
 
 
 class PubSub:
@@ -32,7 +35,9 @@ class PubSub:
         self, url: RedisUrl, name: str, options: SharedOptions, on_replies: Callable[[list[Any]], None]
     ) -> RespStream:
         """Connect; raises what `RespStream.connect` raises."""
-        self._stream = await RespStream.connect(url, name=name, on_replies=on_replies, options=options.stream)
+        most = min(_MAX_MESSAGE_BYTES, options.stream.max_reply_bytes)
+        limits = replace(options.stream, max_reply_bytes=most)
+        self._stream = await RespStream.connect(url, name=name, on_replies=on_replies, options=limits)
         return self._stream
 
     async def subscribe(self, channels: Iterable[str]) -> None:

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from agentexchange.errors import ConnectionError as FinalConnectionError
-from agentexchange_schemas import EnvelopeError, FeedStatus, Layout, LayoutError
+from agentexchange_schemas import EnvelopeError, FeedStatus, Layout, LayoutError, ScopeStates, TopicState
 from agentexchange_schemas.envelope import decode
-from agentexchange_schemas.layout import LAYOUT_VERSION
+from agentexchange_schemas.layout import LAYOUT_VERSION, count_of
 
 from .scope import status_of
 
@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
     from agentexchange_schemas import Envelope
 
-__all__ = ["envelope_of", "layout_of", "pairs", "report_of", "utc_of"]
+__all__ = ["envelope_of", "epoch_of", "layout_of", "offset_of", "pairs", "report_of", "states_of", "us_of", "utc_of"]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+_MAX_OFFSET_DIGITS: Final = 16
 
 
 def utc_of(received_us: int) -> datetime:
@@ -30,10 +32,24 @@ def utc_of(received_us: int) -> datetime:
         return datetime.max.replace(tzinfo=UTC)
 
 
+def us_of(time: datetime) -> int:
+    """A time as microseconds since the Unix epoch."""
+    return (time - _EPOCH) // _MICROSECOND
+
+
 def pairs(reply: Any) -> dict[str, str]:
     """A hash as a flat list (RESP2) or a map, as text."""
     items = reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
     return {_text(name): _text(value) for name, value in items}
+
+
+def epoch_of(lease: Any, counter: Any) -> int:
+    """The newest epoch under which anybody may have written a scope; 0 where nobody ever had the right to.
+
+    Every write is checked against the lease; where nobody holds it, the counter has the last one given out.
+    """
+    held = count_of(lease.rpartition(b"/")[2]) if isinstance(lease, bytes) else 0
+    return held or count_of(counter)
 
 
 def layout_of(meta: Mapping[str, str], prefix: str) -> Layout | None:
@@ -67,6 +83,18 @@ def report_of(scope: str, is_leased: Any, fields: Mapping[str, str]) -> FeedStat
         return status_of(scope, fields)
     except EnvelopeError:
         return None
+
+
+def states_of(report: FeedStatus, fields: Mapping[str, str]) -> ScopeStates:
+    """How a scope and its topics are: ``report`` is what `report_of` made of the same status hash."""
+    return ScopeStates.from_fields(TopicState.of(report), fields)
+
+
+def offset_of(value: Any) -> int | None:
+    """How far Redis's clock is ahead of a bridge's, in µs, out of a status hash or a heartbeat; None: not known."""
+    text = str(value)
+    is_number = len(text) <= _MAX_OFFSET_DIGITS and text.isascii() and text.removeprefix("-").isdecimal()
+    return int(text) if is_number else None
 
 
 def envelope_of(raw: bytes | None, topic: str) -> Envelope | None:

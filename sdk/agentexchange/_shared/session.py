@@ -22,7 +22,7 @@ from .log import LogReader
 from .plan import LATEST_FIRST, Plan
 from .pubsub import PubSub
 from .recovery import Recovery
-from .scan import Tools, log_of
+from .scan import LogName, Tools, log_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from agentexchange._urls import RedisUrl
     from agentexchange_schemas import FeedStatus, Layout, Topic
 
+    from .clock import ClockCheck
     from .flow import Flow
     from .inbox import Inbox
     from .interest import InterestKeeper
     from .options import SharedOptions
-    from .scan import LogName
 
 __all__ = ["SharedSession"]
 
@@ -55,6 +55,7 @@ class SharedSession:
         inbox: Inbox,
         interest: InterestKeeper,
         cursors: dict[str, bytes],
+        clock: ClockCheck,
         options: SharedOptions,
     ) -> None:
         self._url = url
@@ -63,6 +64,7 @@ class SharedSession:
         self._inbox = inbox
         self._interest = interest
         self._cursors = cursors
+        self._clock = clock
         self._options = options
         self.layout = layout
         self._is_layout_known = False
@@ -181,6 +183,7 @@ class SharedSession:
             if flow.is_behind:
                 self._recovery.add(flow)
         self._tell(statuses)  # last: what happens after it was told is handed out
+        self._tell_topics()
 
     # Opening and closing
 
@@ -210,8 +213,10 @@ class SharedSession:
             await self._pubsub.barrier()
             await self._settle()
             for flow in fresh:
-                if not (flow.has_begun or flow.held):
-                    flow.begin(marks.seqs[flow.topic], marks.epoch, marks.end_us)
+                if not flow.has_begun:
+                    self._inbox.vet(flow, marks)
+                    if not flow.held:
+                        flow.begin(marks.seqs[flow.topic], marks.epoch, marks.end_us)
                 self._inbox.release(flow)
 
     def _feed_from_logs(self, old: Plan) -> None:
@@ -249,8 +254,7 @@ class SharedSession:
         """Hand out the latest values that are due, if the scope is live; else let events pass until it is."""
         flows = [flow for flow in self._due if flow.scope == scope]
         if not self._inbox.teller.watch(scope).is_live:
-            for flow in flows:
-                self._inbox.release(flow)
+            await self._begin(flow for flow in flows if flow.held)
             return
         for flow in flows:
             flow.hold()
@@ -258,13 +262,15 @@ class SharedSession:
         if not flows:
             return
         latest = await self._commands.latest(self.layout, flows)
+        marks = await self._tools.marks(LogName(scope, is_candles=False), flows)
         # What was published before the latest value was read may still be on its way on the other connection.
         await self._pubsub.barrier()
         if any(self._inbox.is_new_epoch(scope, value.epoch) for value in latest if value is not None):
             await self._settle()
         self._due.difference_update(flows)
         without: list[Flow] = []
-        for flow, envelope in zip(flows, latest, strict=True):
+        for flow, found in zip(flows, latest, strict=True):
+            envelope = found if flow.has_begun else self._inbox.vetted(flow, found, marks)
             if envelope is None and not self._inbox.is_log_fed(flow):
                 without.append(flow)
             else:
@@ -331,35 +337,46 @@ class SharedSession:
             clock = options.clock()
             silent = [s for s in self._plan.scopes if watch_of(s).silence(clock) > options.silent_after_s]
             self._tell(await self._look(silent))
+            self._tell_topics()
             for scope in silent:
                 watch = watch_of(scope)
                 if watch.is_leased and watch.silence(clock) > options.replace_after_s:
                     raise LinkClosedError(f"no heartbeat of {scope} arrives though its lease is held")
             await check.run(self._plan.scopes, clock)
+            await self._clock.run(self._commands, clock)
             if not self._is_layout_known:
                 await self._learn_layout()
 
     async def _settle(self) -> None:
         """Look at the logs of scopes that came under a new writer, before any of its seqs is trusted."""
-        for scope, epoch in list(self._inbox.unsettled.items()):
+        for scope in sorted(self._inbox.unsettled):
+            suspects = self._inbox.suspects(scope)
             self._tell(await self._look([scope]))
-            self._inbox.settle(scope, epoch, keep=self._due)
+            self._tell_topics()
+            self._inbox.settle(scope, suspects, keep=self._due)
 
     async def _look(self, scopes: Iterable[str]) -> list[FeedStatus | None]:
         """What is to be told of them."""
         names = sorted(scopes)
         looks = await self._commands.look(self.layout, names)
-        now, clock = self._options.now(), self._options.clock()
+        now, clock, watch = self._options.now(), self._options.clock(), self._inbox.teller.watch
         for scope, look in zip(names, looks, strict=True):
+            self._inbox.learn_epoch(scope, look.epoch)
             if look.log_id is not None:
                 self._learn_log(scope, look.log_id)
-        watch = self._inbox.teller.watch
+            watch(scope).took(look)
         looked = zip(names, looks, strict=True)
         return [watch(scope).looked_at(look.report, now=now, clock=clock) for scope, look in looked]
 
     def _tell(self, statuses: Iterable[FeedStatus | None]) -> None:
         for status in statuses:
             self._inbox.teller.tell(status)
+
+    def _tell_topics(self) -> None:
+        """States of topics that were found by a look, or whose topic is wanted since."""
+        now = self._options.now()
+        for scope in sorted(self._plan.scopes):
+            self._tell(self._inbox.teller.watch(scope).untold(self._inbox.is_concerned, now=now))
 
     def _learn_log(self, scope: str, log_id: bytes) -> None:
         if self._inbox.learn_log(scope, log_id) and scope in self._cursors:

@@ -6,16 +6,16 @@ import logging
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from agentexchange_schemas import Cause, FeedState, FeedStatus
+from agentexchange_schemas import Cause, EnvelopeError, FeedState, FeedStatus
 
 from .read import utc_of
 from .scope import ScopeWatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from datetime import datetime
 
-    from agentexchange_schemas import Envelope, EnvelopeError
+    from agentexchange_schemas import Envelope
 
     from .flow import Flow
 
@@ -45,6 +45,12 @@ class Teller:
         if scope not in self._watches:
             self._watches[scope] = ScopeWatch(scope)
         return self._watches[scope]
+
+    def clock_offset_us(self, scopes: Iterable[str | None]) -> int | None:
+        """How far Redis's clock is ahead of that of the first bridge of these scopes that says so. On any thread."""
+        watches = (self._watches.get(scope) for scope in scopes if scope is not None)
+        known = (watch.clock_offset_us for watch in watches if watch is not None)
+        return next((offset for offset in known if offset is not None), None)
 
     def forget(self, scope: str) -> None:
         """Nobody wants anything of the scope."""
@@ -86,6 +92,10 @@ class Teller:
         if exc.field not in self._junk_logged:
             self._junk_logged.add(exc.field)
             _log.warning("unreadable envelope in %s (further ones of the kind are only counted): %s", where, exc)
+
+    def forged(self, flow: Flow) -> None:
+        """An envelope claims an epoch, a number or a time that the server does not know of."""
+        self.junk(EnvelopeError(f"envelope: no bridge can have written it into {flow.scope}", field="e"), flow.topic)
 
     def _gap(self, flow: Flow, envelope: Envelope | None, **what: Any) -> None:
         self.counts["gaps"] += 1

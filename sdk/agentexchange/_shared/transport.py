@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agentexchange._backoff import backoff
 from agentexchange._names import Identity
+from agentexchange._transport import Outlook
 from agentexchange.redis import RedisLinkError, Verdict, final_error, judge
 from agentexchange_schemas import Layout, account_scope
 
+from .clock import ClockCheck
 from .commands import id_of
 from .inbox import Inbox
 from .interest import InterestKeeper
 from .options import SharedOptions
 from .plan import Plan
+from .scope import concerns
 from .session import SharedSession
 
 if TYPE_CHECKING:
@@ -53,6 +56,8 @@ class SharedTransport:
         self._options = options or SharedOptions()
         self._wanted = set(topics)
         self._inbox = Inbox(dispatcher, self._options)
+        self._inbox.is_concerned = lambda topic: concerns(topic, self._wanted)
+        self._clock = ClockCheck(self._options)
         self._layout = Layout(url.prefix)
         identity = Identity.of(self._options.client_name)
         self._interest = InterestKeeper(self._layout, self._account, identity, self._wanted, self._options)
@@ -67,11 +72,21 @@ class SharedTransport:
         ``events`` handed on as they came, ``recovered`` handed on from the log, ``duplicates`` kept back, ``gaps`` told
         and the events ``missing`` in them, ``recoveries`` (reads of a log for what was missed), ``junk``,
         ``heartbeats``, ``notices``, ``reconnects``, ``interest_refused`` (writes of what is wanted); ``held`` is how
-        many events wait for a read of Redis now.
+        many events wait for a read of Redis now; ``clock_difference_ms`` how far this machine's clock is ahead of the
+        bridge's, once that is known.
         """
         counts = self._inbox.counts
         counted = {name: counts[name] for name in _COUNTED}
-        return {**counted, "interest_refused": self._interest.refused, "held": self._inbox.held}
+        offset_us = self._inbox.teller.clock_offset_us((*self._layout.market_scopes, self._account))
+        difference_s = self._clock.difference_s(offset_us)
+        known = {} if difference_s is None else {"clock_difference_ms": round(difference_s * 1000, 3)}
+        return {**counted, "interest_refused": self._interest.refused, "held": self._inbox.held, **known}
+
+    def outlook(self, topic: Topic) -> Outlook:
+        """Which scopes carry ``topic``, and how far their bridge's clock is away."""
+        layout = self._layout if self._session is None else self._session.layout
+        scopes = layout.scopes_of(topic, self._account)
+        return Outlook(scopes, self._clock.difference_s(self._inbox.teller.clock_offset_us(scopes)))
 
     def subscribe(self, topic: Topic) -> None:
         """Want ``topic`` from now on. Idempotent."""
@@ -104,6 +119,7 @@ class SharedTransport:
                 inbox=self._inbox,
                 interest=self._interest,
                 cursors=self._cursors,
+                clock=self._clock,
                 options=self._options,
             )
             await self._until_stopped(self._serve(self._session))

@@ -99,6 +99,6 @@ _ADVICE = {
     None: "check the address, and redis:// or rediss:// in it",
     "WRONGPASS": "check the user and password in the URL",
     "NOAUTH": "give the password in the URL: redis://:password@host",
-    "NOPERM": "ask the operator for the rules that 'agentexchange bridge' prints for a crew",
+    "NOPERM": "ask the operator for the rule that 'agentexchange acl --role crew' prints",
     "DENIED": "the server is in protected mode: set a password or bind address there",
 }

@@ -68,6 +68,7 @@ class Allocation:
         leaving: subscriptions that are not to stay and not yet released, by lane.
         refused: what upstream refuses, and the lane that was told so.
         without_room: required topics that have no place.
+        left_out: optional topics that have none.
         unreached: lanes to which there is no way at the moment: others are preferred.
         is_folded: whether single tickers ride on ``ticker:all``.
     """
@@ -84,6 +85,7 @@ class Allocation:
         self.leaving: dict[int, dict[Topic, None]] = {}
         self.refused: dict[Topic, int] = {}
         self.without_room: set[Topic] = set()
+        self.left_out: set[Topic] = set()
         self.unreached: set[int] = set()
         self.is_folded = False
 
@@ -109,6 +111,7 @@ class Allocation:
         self.wanted.pop(topic, None)
         self.refused.pop(topic, None)
         self.without_room.discard(topic)
+        self.left_out.discard(topic)
 
     def wire_of(self, topic: Topic) -> Topic:
         """What ``topic`` is subscribed as."""
@@ -167,6 +170,7 @@ class Allocation:
         given_up = self._make_room(waiting, decision)
         if not waiting:
             self._place([topic for topic in optional if topic not in given_up], decision)
+        self.left_out = {topic for topic in targets[1] if topic not in self.places}
         self._close(decision)
         if not is_moving and not any(self.leaving.values()):
             self._gather(decision)

@@ -80,6 +80,7 @@ class UpstreamFeed:
         self._subscriptions = Subscriptions(topics)
         self._session: Session | None = None
         self._mute_sessions = 0
+        self._errors_told: set[str] = set()
         self._stopped = asyncio.Event()
 
     async def run(self) -> None:
@@ -179,8 +180,12 @@ class UpstreamFeed:
         self._on_answer()
 
     def refused(self, refusal: Refusal) -> None:
-        """An error that answers no request for a topic."""
-        _log.warning("upstream reports an error: %s: %s", *self._masked(refusal))
+        """An error that answers no request for a topic: logged once a code, since a platform may repeat itself."""
+        if refusal.code not in self._errors_told and len(self._errors_told) < _MAX_JUNK_KINDS:
+            self._errors_told.add(refusal.code)
+            _log.warning(
+                "upstream reports an error (others of the code are not logged): %s: %s", *self._masked(refusal)
+            )
 
     def tick_limit_s(self) -> float:
         """Longer with each session in a row that had no tick: a market that is really quiet is left in peace."""

@@ -175,8 +175,7 @@ class UpstreamPool:
             return self._has_settled(move.old, move.old_wire)
         wire = allocation.wire_of(topic)
         if wire not in allocation.places:
-            is_out = wire in allocation.refused or wire in allocation.without_room or not allocation.wanted[topic]
-            return is_out and bool(self._lanes)
+            return wire in allocation.refused.keys() | allocation.without_room | allocation.left_out
         return self._has_settled(allocation.places[wire], wire)
 
     def silent_s(self) -> float | None:

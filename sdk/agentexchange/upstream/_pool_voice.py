@@ -35,6 +35,7 @@ class PoolVoice:
         self._topics_of = topics_of
         self._now = now
         self._lanes: dict[int, FeedStatus | None] = {}
+        self._unreached: dict[int, FeedStatus] = {}
         self._told: FeedStatus | None = None
         self._exceptions: dict[str, FeedStatus] = {}
 
@@ -47,19 +48,20 @@ class PoolVoice:
 
     def opened(self, lane: int) -> list[FeedStatus]:
         """A lane more: what was told of the only one before holds for its topics alone from now on."""
-        others = [other for other in self._lanes.values() if other is not None]
-        out = self._trouble(next(iter(self._lanes)), others[0]) if len(self._lanes) == 1 and others else []
+        others = list(self._lanes)
         self._lanes[lane] = None
-        return out
+        return self._trouble(others[0], self._status_of(others[0])) if len(others) == 1 else []
 
     def closed(self, lane: int) -> list[FeedStatus]:
         """A lane less; its topics are elsewhere by now."""
         del self._lanes[lane]
+        self._unreached.pop(lane, None)
         return self._of_feed() if self._lanes else []
 
     def said(self, lane: int, status: FeedStatus) -> list[FeedStatus]:
         """A lane's state changed."""
         self._lanes[lane] = status
+        self._unreached.pop(lane, None)
         if status.state is FeedState.LIVE:
             return [*self._of_feed(status), *self._over(lane)]
         return [*(self._trouble(lane, status) if len(self._lanes) > 1 else ()), *self._of_feed(status)]
@@ -67,10 +69,11 @@ class PoolVoice:
     def unreached(self, lane: int, message: str) -> list[FeedStatus]:
         """A lane that was never live could not be connected."""
         last = self._lanes[lane]
-        if len(self._lanes) == 1 or (last is not None and last.state is not FeedState.CONNECTING):
+        if last is not None and last.state is not FeedState.CONNECTING:
             return []
         found = FeedStatus(state=FeedState.BLIND, since=self._now(), cause=Cause.UPSTREAM_LOST, message=message)
-        return self._trouble(lane, found)
+        self._unreached.setdefault(lane, found)
+        return self._trouble(lane, found) if len(self._lanes) > 1 else []
 
     def key_refused(self) -> list[FeedStatus]:
         """The key is refused for good, whatever the other lanes are in."""
@@ -81,8 +84,7 @@ class PoolVoice:
 
     def moved(self, topic: str, lane: int) -> list[FeedStatus]:
         """``topic`` is delivered by ``lane`` from now on: its trouble is the topic's."""
-        status = self._lanes.get(lane)
-        return [] if len(self._lanes) == 1 or status is None else self._except(topic, status)
+        return self._except(topic, self._status_of(lane)) if len(self._lanes) > 1 else []
 
     def blind(self, topic: str, since: datetime) -> list[FeedStatus]:
         """The session of ``topic`` was lost while it moved to one that does not serve it yet."""
@@ -117,12 +119,18 @@ class PoolVoice:
 
     # Within
 
-    def _trouble(self, lane: int, status: FeedStatus) -> list[FeedStatus]:
+    def _status_of(self, lane: int) -> FeedStatus | None:
+        """What holds for the topics of a lane."""
+        return self._unreached.get(lane) or self._lanes.get(lane)
+
+    def _trouble(self, lane: int, status: FeedStatus | None) -> list[FeedStatus]:
         return [told for topic in self._topics_of(lane) for told in self._except(topic, status)]
 
-    def _except(self, topic: str, status: FeedStatus) -> list[FeedStatus]:
-        """``topic`` shares the trouble of ``status``."""
+    def _except(self, topic: str, status: FeedStatus | None) -> list[FeedStatus]:
+        """``topic`` shares the trouble of ``status``, if it is any."""
         before = self._exceptions.get(topic)
+        if status is None:
+            return []
         is_its = status.state in _TROUBLE and (status.state is not FeedState.STALE or topic.startswith(_TICKER))
         if not is_its or (before is not None and before.state in (FeedState.UNAVAILABLE, status.state)):
             return []

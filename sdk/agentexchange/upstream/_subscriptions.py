@@ -1,9 +1,9 @@
 """Which topics are wanted, asked for, held and refused on one session: state only, no I/O.
 
-Errors name no channel, so answers are matched to requests by order. A symbol is not subscribed both ways: while
-``ticker:all`` is wanted, single tickers ride on it. When that changes on a live session, the new way is subscribed
-first and the old one left once the new is acknowledged, so that nothing is missed; between the two acks each tick
-comes twice (`doubled`).
+Errors name no channel, so they are matched to requests by order; acks go by the name they carry. A symbol is not
+subscribed both ways: while ``ticker:all`` is wanted, single tickers ride on it. When that changes on a live session,
+the new way is subscribed first and the old one left once the new is acknowledged, so that nothing is missed; between
+the two acks each tick comes twice (`doubled`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from agentexchange_schemas import ALL, Kind, Topic
+from agentexchange_schemas import ALL, Kind, Topic, TopicError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -109,8 +109,11 @@ class Subscriptions:
         return new
 
     def acknowledged(self, ack: Ack) -> Answer | None:
-        """Take an ack; None where nothing like it was asked."""
-        request = self._take(ack)
+        """Take an ack; None where nothing like it was asked.
+
+        An ack of a topic that counts as refused shows that the error before it was about something else.
+        """
+        request = self._take(ack) or self._wrongly_refused(ack)
         if request is None:
             return None
         if request.subscribe:
@@ -150,10 +153,19 @@ class Subscriptions:
     def _take(self, ack: Ack) -> Request | None:
         alike = [request for request in self._pending if request.subscribe == ack.subscribed]
         named = [request for request in alike if str(request.topic) == ack.channel]
+        if not named and _names_a_topic(ack.channel):
+            return None
         request = next(iter(named or alike), None)
         if request is not None:
             self._pending.remove(request)
         return request
+
+    def _wrongly_refused(self, ack: Ack) -> Request | None:
+        topic = next((topic for topic in self._refused if str(topic) == ack.channel), None)
+        if topic is None or not ack.subscribed:
+            return None
+        del self._refused[topic]
+        return Request(subscribe=True, topic=topic)
 
     def _retry_what_the_limit_refused(self) -> None:
         for topic in [topic for topic, refusal in self._refused.items() if refusal.code == _LIMIT_CODE]:
@@ -162,3 +174,11 @@ class Subscriptions:
     def _changed(self) -> None:
         tickers = [topic for topic in self._held if topic.kind is Kind.TICKER and topic != _WILDCARD]
         self.doubled = frozenset(map(str, tickers)) if _WILDCARD in self._held else frozenset()
+
+
+def _names_a_topic(channel: str) -> bool:
+    """Whether the answer says what it is about; the documented dialect may call a channel by another name."""
+    try:
+        return str(Topic.parse(channel)) == channel
+    except TopicError:
+        return False

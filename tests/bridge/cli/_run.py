@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 
 from agentexchange_bridge.demo._processes import Process, child_environment
+from tests._hygiene import WATCH
 
 KEY = "ak_live_cli_test/key+1"
 CLI = (sys.executable, "-m", "agentexchange_bridge")
@@ -34,12 +35,18 @@ async def run(*argv: str, key: str | None = KEY, **environment: str) -> Result:
         if process.returncode is None:
             process.kill()
             await process.wait()
+    WATCH.look(out.decode() + err.decode(), f"output of {argv[:1]}")
     return Result(process.returncode or 0, out.decode(), err.decode())
 
 
 def start(*argv: str, key: str | None = KEY, **environment: str) -> Process:
     """A command that runs until it is stopped; an async context manager."""
-    return Process(argv[0], [*CLI, *argv], environment=_environment(key, environment))
+    return Process(
+        argv[0],
+        [*CLI, *argv],
+        environment=_environment(key, environment),
+        on_line=lambda line: WATCH.look(line, f"output of {argv[0]}"),
+    )
 
 
 def one_line(result: Result) -> str:

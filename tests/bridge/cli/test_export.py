@@ -35,7 +35,7 @@ def day(tmp_path: Path) -> Path:
     content = [
         (MARKET, [*ticks(10), encode("status", 7, 1, None, START_US + 9_500, notice)]),
         (CANDLES, [encode("candles:BTCUSDT:1m", 7, 1, None, START_US + 4_500, candle)]),
-        (ACCOUNT, [encode("orders", 7, 1, None, START_US + 5_500, order),
+        (ACCOUNT, [encode("orders", 7, 1, None, START_US + 5_500, order, START_US + 5_501),
                    encode("portfolio", 7, 1, None, START_US + 5_600, {"total_equity": "100.10"})]),
     ]  # fmt: skip
     return write(tmp_path / "day.axlog", content)
@@ -48,7 +48,8 @@ async def test_a_file_as_json_lines_in_the_recorded_order(day: Path) -> None:
     assert [event["received_time"] for event in events] == sorted(event["received_time"] for event in events)
     assert events[0] == {
         "topic": "ticker:BTCUSDT", "scope": "m0", "epoch": 7, "seq": 1, "upstream_time": "2026-11-22T09:55:18.000000Z",
-        "received_time": "2026-11-22T09:55:18.000000Z", "log_id": log_id(START_US), "source": "recorded",
+        "received_time": "2026-11-22T09:55:18.000000Z", "written_time": None, "log_id": log_id(START_US),
+        "source": "recorded",
         "data": {"symbol": "BTCUSDT", "price": "0.50000000", "timestamp": None},
     }  # fmt: skip
 
@@ -129,6 +130,8 @@ async def test_parquet_is_a_file_per_kind_with_exact_prices(day: Path, tmp_path:
     assert (first["symbol"], first["seq"], first["scope"], first["extra"]) == ("BTCUSDT", 4, "m0", None)
     order = tables["orders"].to_pylist()[0]
     assert (order["executed_price"], order["price"]) == (Decimal("64521.30000000"), None)
+    assert (order["written_time"] - order["received_time"]).microseconds == 1
+    assert first["written_time"] is None
     (notice,) = tables["notices"].to_pylist()
     assert (notice["topic"], notice["about"], notice["state"], notice["count"]) == ("status", "ticker:X", "blind", 3)
 

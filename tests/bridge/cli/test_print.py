@@ -16,7 +16,7 @@ TICK = {"symbol": "BTCUSDT", "price": "64521.30000000", "timestamp": None, "quan
 def meta(**changes: Any) -> EventMeta:
     known: dict[str, Any] = {
         "topic": "ticker:BTCUSDT", "scope": "m0", "epoch": 7, "seq": 42, "upstream_time": None, "received_time": TIME,
-        "log_id": "1-2", "source": "live",
+        "written_time": TIME, "delivered_time": TIME, "log_id": "1-2", "source": "live",
     }  # fmt: skip
     return EventMeta(**known | changes)
 
@@ -29,7 +29,8 @@ def printer(count: int | None = None) -> tuple[EventPrinter, list[None]]:
 def test_json_has_every_known_fact_and_the_fields_as_sent() -> None:
     assert json.loads(json_line(TICK, meta(upstream_time=TIME))) == {
         "topic": "ticker:BTCUSDT", "scope": "m0", "epoch": 7, "seq": 42, "log_id": "1-2", "source": "live",
-        "upstream_time": "2026-02-23T15:30:45.123456Z", "received_time": "2026-02-23T15:30:45.123456Z", "data": TICK,
+        "upstream_time": "2026-02-23T15:30:45.123456Z", "received_time": "2026-02-23T15:30:45.123456Z",
+        "written_time": "2026-02-23T15:30:45.123456Z", "data": TICK,
     }  # fmt: skip
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import re
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -105,6 +107,41 @@ async def test_layout(redis_server: RedisServer, meta: dict[str, str], level: Le
     found = await findings(redis_server.url)
     assert found["layout"].level is level
     assert ("market m1" in found) is (level is Level.OK)
+
+
+async def test_topics_that_are_not_as_their_scope_is_are_named(redis_server: RedisServer) -> None:
+    layout = Layout()
+    states = json.dumps({f"ticker:P{number}": ["stale", None] for number in range(7)})
+    await write(
+        redis_server,
+        ("SET", layout.lease("m0"), "worker/1", "PX", "60000"),
+        ("HSET", layout.status("m0"), "state", "live", "topic_states", states),
+    )
+    finding = (await findings(redis_server.url))["market m0"]
+    assert finding.level is Level.WARN
+    assert "ticker:P0 stale" in finding.found
+    assert finding.found.endswith("ticker:P4 stale and 2 more")
+
+
+@pytest.mark.parametrize(
+    ("offset_us", "level", "ms", "side"),
+    [(0, Level.OK, 0, ""), (-2_000_000, Level.WARN, 2000, "ahead of"), (9_000_000, Level.FAIL, 9000, "behind")],
+)
+async def test_the_clock_of_a_bridge_is_compared_with_this_machine_s(
+    redis_server: RedisServer, offset_us: int, level: Level, ms: int, side: str
+) -> None:
+    layout = Layout()
+    await write(
+        redis_server,
+        ("SET", layout.lease("m0"), "worker/1", "PX", "60000"),
+        ("HSET", layout.status("m0"), "state", "live", "clock_offset_us", offset_us),
+    )
+    finding = (await findings(redis_server.url))["clock of market m0"]
+    assert finding.level is level
+    told = re.fullmatch(r"its bridge is (\d+) ms (.*) this machine", finding.found)
+    assert told is not None
+    assert int(told[1]) == pytest.approx(ms, abs=100)
+    assert side in told[2]
 
 
 async def test_another_prefix_is_looked_at_where_the_url_names_one(redis_server: RedisServer) -> None:

@@ -32,6 +32,7 @@ def envelopes(draw: st.DrawFn, received_us: int) -> bytes:
         draw(st.one_of(st.none(), st.integers(0, 253_402_300_799_999))),
         received_us,
         draw(st.dictionaries(st.text(string.printable, max_size=10), VALUES, max_size=5)),
+        draw(st.one_of(st.none(), st.integers(0, 253_402_300_799_999_999))),
     )
 
 

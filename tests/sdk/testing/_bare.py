@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
 
 KEY = "ak_live_sandbox"
+QUIET = logging.getLogger("tests.bare")
+QUIET.setLevel(logging.INFO)  # below, the library prints the address, key included
 
 
 class Bare:
@@ -71,5 +74,6 @@ def error(code: str) -> dict[str, Any]:
 
 @asynccontextmanager
 async def bare(url: str, *, key: str = KEY, path: str = "/ws/v1", **options: Any) -> AsyncIterator[Bare]:
-    async with connect(f"{url}{path}?api_key={key}", open_timeout=10, close_timeout=1, **options) as socket:
+    target = f"{url}{path}?api_key={key}"
+    async with connect(target, open_timeout=10, close_timeout=1, logger=QUIET, **options) as socket:
         yield Bare(socket)

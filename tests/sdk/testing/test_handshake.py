@@ -10,7 +10,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from tests.sdk.testing._bare import KEY, bare
+from tests.sdk.testing._bare import KEY, QUIET, bare
 
 if TYPE_CHECKING:
     from agentexchange.testing import SandboxExchange
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.sandbox_exchange(rate=0, pairs=3)
 
 async def refusal(url: str) -> InvalidStatus:
     with pytest.raises(InvalidStatus) as caught:
-        async with connect(url):
+        async with connect(url, logger=QUIET):
             pass
     return caught.value
 

@@ -8,6 +8,7 @@ import pytest
 from websockets.sync.client import connect
 
 from agentexchange.testing import SandboxThread
+from tests.sdk.testing._bare import QUIET
 
 
 def endpoint(sandbox: SandboxThread) -> str:
@@ -15,7 +16,7 @@ def endpoint(sandbox: SandboxThread) -> str:
 
 
 def test_a_plain_test_can_use_it() -> None:
-    with SandboxThread(rate=0, pairs=3) as sandbox, connect(endpoint(sandbox)) as client:
+    with SandboxThread(rate=0, pairs=3) as sandbox, connect(endpoint(sandbox), logger=QUIET) as client:
         client.send('{"action":"subscribe","channel":"ticker","symbol":"BTCUSDT"}')
         sandbox.call(sandbox.control.wait_for_subscriptions, "ticker:BTCUSDT")
         sandbox.call(sandbox.control.push_tick, "BTCUSDT", price="5")

@@ -424,6 +424,7 @@ async def test_an_optional_topic_that_is_refused_is_told_to_the_sink_and_one_wit
         assert sink.of(refused)[0].state is FeedState.UNAVAILABLE
         pool.subscribe(Topic.parse(had), optional=True)
         pool.subscribe(Topic.parse(left_out), optional=True)
+        assert not pool.has_settled(Topic.parse(left_out)), "it is not decided yet"
         await sandbox.control.wait_for_subscriptions(had)
         await until(lambda: pool.holds(Topic.parse(had)))
         assert not pool.holds(Topic.parse(left_out))

@@ -88,7 +88,16 @@ def test_a_lane_that_was_never_live_is_told_once_it_cannot_be_reached() -> None:
     scene.said(1, "live")
     assert told(scene.voice.unreached(2, "no")) == [(B, "blind")]
     assert scene.voice.unreached(2, "no") == []
+    assert told(scene.voice.moved("ticker:NEWUSDT", 2)) == [("ticker:NEWUSDT", "blind")]
     assert scene.said(2, "live") == [(B, "live")]
+    assert scene.voice.moved("ticker:NEXTUSDT", 2) == []
+
+
+def test_an_only_lane_that_cannot_be_reached_is_told_once_it_is_not_the_only_one() -> None:
+    scene = Scene(1)
+    assert scene.voice.unreached(1, "no") == []
+    assert told(scene.voice.opened(2)) == [(A, "blind"), (ORDERS, "blind")]
+    assert scene.said(2, "connecting") == [], "the feed was never live"
 
 
 def test_a_closed_lane_leaves_the_word_to_the_others() -> None:

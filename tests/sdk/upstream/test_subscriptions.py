@@ -168,3 +168,35 @@ def test_an_ack_in_other_words_goes_to_the_oldest_request() -> None:
     sent(state)
     ack(state, "ticker_all")
     assert state.holds_wildcard
+
+
+def test_an_error_that_was_about_something_else_is_undone_by_the_ack() -> None:
+    state = subscriptions(BTC, ETH)
+    sent(state)
+    stray = state.refused(Refusal("INTERNAL", "oops"))
+    assert stray is not None
+    assert str(stray.topic) == BTC
+    answer = state.acknowledged(Ack(subscribed=True, channel=BTC))
+    assert answer is not None
+    assert (str(answer.topic), answer.refusal) == (BTC, None)
+    ack(state, ETH)
+    assert state.is_answered
+    assert state.is_settled(Topic.parse(BTC))
+    assert sent(state) == []
+
+
+def test_an_ack_of_what_was_never_asked_answers_nothing() -> None:
+    state = subscriptions(BTC, "orders")
+    sent(state)
+    ack(state, "ticker:NEVER", "portfolio", "candles:BTCUSDT:1m")
+    ack(state, BTC, subscribed=False)
+    assert not state.is_settled(Topic.parse(BTC))
+    ack(state, BTC, BTC, "orders")
+    assert state.is_answered
+
+
+def test_an_ack_that_names_no_topic_answers_the_oldest_request() -> None:
+    state = subscriptions(BTC, "orders")
+    sent(state)
+    ack(state, "ticker")
+    assert state.is_settled(Topic.parse(BTC))

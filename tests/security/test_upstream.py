@@ -1,0 +1,55 @@
+"""A hostile platform costs one counted error or one reconnect: the good events before and after it all arrive."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+
+from tests.sdk.upstream._feeds import Sink, make_feed, running
+
+from ._attack import COUNTED, RECONNECT, Attack
+from ._upstream import HANDSHAKES, SESSIONS, HostileServer
+
+if TYPE_CHECKING:
+    from agentexchange.upstream import UpstreamFeed
+
+MOST_MEMORY = 64 * 2**20
+QUICK: dict[str, Any] = {"open_timeout_s": 0.5, "close_timeout_s": 0.2, "stale_after_s": 0.6, "random": lambda: 0.0}
+
+
+async def quick_sleep(delay: float) -> None:
+    await asyncio.sleep(min(delay, 0.05))
+
+
+def feed_of(server: HostileServer, sink: Sink) -> UpstreamFeed:
+    return make_feed(server.url, sink, "ticker:BTCUSDT", sleep=quick_sleep, **QUICK)
+
+
+@pytest.mark.parametrize("attack", SESSIONS, ids=str)
+async def test_an_attack_in_a_session(attack: Attack, caplog: pytest.LogCaptureFixture) -> None:
+    sink, before = Sink(), psutil.Process().memory_info().rss
+    async with HostileServer(session=attack.do, is_survived=attack.outcome != RECONNECT).running() as server:
+        feed = feed_of(server, sink)
+        async with running(feed) as task:
+            await sink.until(lambda: sink.prices == ["0", "1", "2", "3", "4", "5"])
+            assert not task.done()
+            assert sum(feed.stats.junk.values()) == len(sink.junk) == (attack.outcome == COUNTED)
+            assert feed.stats.sessions == 1 + (attack.outcome == RECONNECT)
+            assert feed.stats.refused_topics == 0
+    assert psutil.Process().memory_info().rss - before < MOST_MEMORY
+    assert len(caplog.records) < 20
+
+
+@pytest.mark.parametrize("attack", HANDSHAKES, ids=str)
+async def test_an_attack_on_the_handshake(attack: Attack) -> None:
+    sink, before = Sink(), psutil.Process().memory_info().rss
+    async with HostileServer(handshake=attack.do).running() as server:
+        feed = feed_of(server, sink)
+        async with running(feed) as task:
+            await sink.until(lambda: sink.prices == ["0", "1", "2", "3", "4", "5"])
+            assert not task.done()
+            assert (feed.stats.sessions, server.connections) == (2, 3)
+    assert psutil.Process().memory_info().rss - before < MOST_MEMORY
