@@ -91,10 +91,10 @@ class RecordingError(AgentExchangeError, ValueError):
         code: str | int | None = None,
         status_code: int | None = None,
     ) -> None:
-        super().__init__(message, code=code, status_code=status_code)
         self.field = field
         self.path = path
         self.offset = offset
+        super().__init__(message, code=code, status_code=status_code)
 
     def __str__(self) -> str:
         at = "" if self.offset is None else f"at byte {self.offset}: "

@@ -8,6 +8,7 @@ import redis
 
 from agentexchange import AgentExchangeWS, EventMeta, LatestReader
 from agentexchange.recording import Lane, Recording
+from agentexchange_bridge.acl import PASSWORD_PLACEHOLDER, bridge_rule
 from agentexchange_bridge.transfer._state import partitions_of
 from agentexchange_schemas import FeedState, Layout, account_scope
 from agentexchange_schemas.envelope import decode, encode
@@ -109,6 +110,16 @@ async def test_a_live_bridge_is_never_written_over(
     assert result.code == 1
     assert "a bridge writes m0 under the prefix 'copy': stop it, or use another prefix" in one_line(result)
     assert client.keys("copy:*") == [COPY.lease("m0").encode()]
+
+
+async def test_a_bridges_rights_are_enough(redis_server: RedisServer, client: redis.Redis, tmp_path: Path) -> None:
+    order = encode("orders", 1, 1, None, START_US, {"order_id": "1", "status": "new"})
+    day = str(write(tmp_path / "1.axlog", [(MARKET, ticks(3)), (Lane(ACCOUNT, "log"), [order])]))
+    client.execute_command("ACL", "SETUSER", "bridge", "reset", *bridge_rule("copy").split())  # type: ignore[no-untyped-call]
+    url = redis_server.url.replace("://", f"://bridge:{PASSWORD_PLACEHOLDER}@")
+    for more in ((), ("--replace",)):
+        result = await run("import", day, "--redis-url", url, "--prefix", "copy", *more)
+        assert (result.code, result.err) == (0, f"import: 4 events of m0 {ACCOUNT} to the prefix 'copy'\n")
 
 
 async def test_a_span_and_what_the_recorder_told_itself(

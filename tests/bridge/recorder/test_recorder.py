@@ -12,7 +12,7 @@ import pytest
 from agentexchange._urls import redis_url
 from agentexchange.errors import ConnectionError as FinalConnectionError
 from agentexchange.recording import Recording, RotatingWriter, TopicChoice, WriterOptions
-from agentexchange_bridge.acl import PASSWORD_PLACEHOLDER, acl_rules
+from agentexchange_bridge.acl import PASSWORD_PLACEHOLDER, crew_rule
 from agentexchange_bridge.recorder import Recorder, RecorderOptions
 from agentexchange_schemas import Cause, FeedStatus, Layout, account_scope
 from tests.sdk._layout_writer import LayoutWriter
@@ -252,7 +252,7 @@ async def test_a_crews_rights_are_enough(redis_server: RedisServer, log: LayoutW
     account = LayoutWriter(redis_server.url, ACCOUNT)
     account.event("orders", {"order_id": "1", "status": "new"})
     account.close()
-    log.client.execute_command("ACL", "SETUSER", "crew", "reset", *acl_rules("ax", ACCOUNT)["crew"].split())
+    log.client.execute_command("ACL", "SETUSER", "crew", "reset", *crew_rule("ax", [ACCOUNT]).split())
     run = Run(redis_server, tmp_path / "day.axlog", start_us=0, accounts=(ACCOUNT,), look_every_s=0.0)
     url = redis_server.url.replace("://", f"://crew:{PASSWORD_PLACEHOLDER}@")
     run.recorder._options = dataclasses.replace(run.recorder._options, url=redis_url(url))
