@@ -31,7 +31,7 @@ _BRIDGE: Final = (
     "smembers xadd xtrim xinfo|stream xrange xrevrange zadd zrem zrange zrangebyscore zremrangebyscore "
     "time script|load evalsha publish spublish"
 )
-_OPERATOR: Final = "type xlen xinfo xpending zrange zrangebyscore info config|get acl|whoami acl|dryrun"
+_OPERATOR: Final = "type hstrlen xlen xinfo xpending zrange zrangebyscore info config|get acl|whoami acl|dryrun"
 
 _INTEREST: Final = "multi exec hset del pexpire zadd zrem zremrangebyscore"
 _LOG_OF_A_GROUP: Final = "xinfo|groups xinfo|consumers xpending xgroup|create xgroup|delconsumer xreadgroup xack xclaim"

@@ -54,7 +54,7 @@ class Heartbeat:
 
     def heartbeat(self) -> bytes:
         """The envelope: its ``r`` is the moment and no place in the log, and it has no seq."""
-        state = self.outbox.narrator.fields()
+        state = self.outbox.narrator.own()
         log_id, candle_log_id = self.outbox.log_ids
         data = {
             "kind": "heartbeat",

@@ -71,10 +71,13 @@ class Narrator:
         return None if self._blind is None else self._blind[0]
 
     def fields(self) -> dict[str, str]:
-        """The state as fields of the status hash."""
+        """The state, and those of kinds and topics, as fields of the status hash."""
+        return self.own() | self.states.to_fields(kinds_of(self.scope))
+
+    def own(self) -> dict[str, str]:
+        """The scope's own state alone."""
         told = self._told(since=self._since).to_fields()
-        own = {name: told[name] or "" for name in ("state", "since", "cause", "message")}
-        return own | self.states.to_fields(kinds_of(self.scope))
+        return {name: told[name] or "" for name in ("state", "since", "cause", "message")}
 
     def feed(self, status: FeedStatus) -> list[FeedStatus]:
         """The upstream feed's state changed, or one topic's."""

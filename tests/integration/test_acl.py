@@ -121,7 +121,7 @@ async def commands_work(guarded: Guarded) -> None:
             done = await run("dead-letter", action, letter_id, *letters, key=ALPHA)
             assert (done.code, done.err) == (0, ""), (user, action)
     wanted = await run("interest", "--redis-url", guarded.url("operator"), key=None)
-    assert (wanted.code, account_scope(ALPHA) in wanted.out) == (0, True), wanted
+    assert (wanted.code, account_scope(ALPHA)[:10] in wanted.out) == (0, True), wanted
     report = await run("doctor", "--redis-url", guarded.url("operator"), key=ALPHA)
     assert report.code == 0, report.out
     assert "not allowed" not in report.out

@@ -222,12 +222,14 @@ async def test_candles_that_are_wanted_late_get_their_history_from_the_log(redis
     market = CandleMarket(at("11:58:00"), api_key=KEY)
     async with market.exchange, running(market, new_worker(market, redis_server, "w1", MINUTE)) as worker:
         await market.trade(at("12:07:30"))
-        worker.want([Topic.parse(QUARTER), Topic.candles("BTCUSDT", "1m")])
+        assert worker._market is not None
+        want = worker._market.intake.want
+        want([Topic.parse(MINUTE), Topic.parse(QUARTER), Topic.candles("BTCUSDT", "1m")])
         await market.exchange.control.wait_for_subscriptions("ticker:BTCUSDT")
         await eventually(lambda: QUARTER in of(worker)._desk.published and is_looking(worker))
         await market.trade(at("12:15:03"))
         await eventually(lambda: is_logged(redis_server, QUARTER, "12:00"))
-        worker.want([])
+        want([Topic.parse(MINUTE)])
         await market.exchange.control.wait_for_no_subscriptions("ticker:BTCUSDT")
         await eventually(lambda: set(of(worker)._desk.published) == {MINUTE})
     found = await logged(redis_server)
@@ -280,3 +282,20 @@ async def test_a_forming_candle_goes_on_in_another_process(redis_server: RedisSe
         4,
     ]
     assert (last["is_closed"], last["complete"], last["source"]) == (False, False, "built")
+
+
+async def test_a_handler_is_all_it_takes(redis_server: RedisServer, tmp_path: Path) -> None:
+    got: Candles = defaultdict(list)
+    async with SandboxExchange(rate=0, pairs=3, api_keys=[KEY]) as exchange:
+        args = ("--topic", "ticker:BTCUSDT")
+        with _system.worker(exchange.url, redis_server.url, log=tmp_path / "worker.log", args=args):
+            await exchange.control.wait_for_subscriptions("ticker:BTCUSDT")
+            async with client(redis_server.url, noting(got, QUARTER, closed_only=False)):
+                await exchange.control.wait_for_subscriptions(TICKER)
+
+                def tick() -> bool:
+                    exchange.control.push_tick(SYMBOL, price="7.5")
+                    return bool(got[QUARTER])
+
+                await eventually(tick, what="a candle that forms")
+    assert (got[QUARTER][-1]["close"], got[QUARTER][-1]["source"]) == ("7.5", "built")

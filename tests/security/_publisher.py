@@ -162,31 +162,35 @@ def entry(fields: dict[str, str]) -> Callable[[Publisher], None]:
     return do
 
 
-def field(name: str, key: str, content: Any) -> Callable[[Publisher], None]:
+def field(name: str, key: str | bytes, content: Any) -> Callable[[Publisher], None]:
     return lambda by: by.client.hset(by.base + name, key, content)
 
 
+GOT_OVER = "the next event from the bridge arrives"
+
 WRITES = [
-    Attack("a log entry without an envelope", entry({"x": "y"})),
-    Attack("a log entry of several fields", entry({"a": "b", "e": "c"})),
-    Attack("an epoch counter that is no number", value("epoch", "nonsense")),
-    Attack("an epoch counter of 400 digits", value("epoch", "9" * 400)),
-    Attack("an epoch counter far in the future", value("epoch", HUGE)),
-    Attack("a number that is none, in the seq hash", field("seq", "ticker:BTCUSDT", "nonsense")),
-    Attack("a huge number in the seq hash", field("seq", "ticker:BTCUSDT", "9" * 400)),
-    Attack("a last time that is none, in the seq hash", field("seq", "#r", "NaN")),
-    Attack("field names that are not UTF-8, in the seq hash", lambda by: by.client.hset(f"{by.base}seq", b"\xff", 1)),
-    Attack("a state that is none, in the status hash", field("status", "state", "nonsense")),
-    Attack("a time that is none, in the status hash", field("status", "since", "yesterday")),
-    Attack("bytes that are not UTF-8, in the status hash", field("status", "message", b"\xff\xfe")),
-    Attack("a latest value that is no envelope", value("latest:ticker:BTCUSDT", b"\xc1")),
+    Attack("a log entry without an envelope", entry({"x": "y"}), GOT_OVER),
+    Attack("a log entry of several fields", entry({"a": "b", "e": "c"}), GOT_OVER),
+    Attack("an epoch counter that is no number", value("epoch", "nonsense"), GOT_OVER),
+    Attack("an epoch counter of 400 digits", value("epoch", "9" * 400), GOT_OVER),
+    Attack("an epoch counter far in the future", value("epoch", HUGE), GOT_OVER),
+    Attack("a number that is none, in the seq hash", field("seq", "ticker:BTCUSDT", "nonsense"), GOT_OVER),
+    Attack("a huge number in the seq hash", field("seq", "ticker:BTCUSDT", "9" * 400), GOT_OVER),
+    Attack("a last time that is none, in the seq hash", field("seq", "#r", "NaN"), GOT_OVER),
+    Attack("names that are not UTF-8, in the seq hash", field("seq", b"\xff", 1), GOT_OVER),
+    Attack("a state that is none, in the status hash", field("status", "state", "nonsense"), GOT_OVER),
+    Attack("a time that is none, in the status hash", field("status", "since", "yesterday"), GOT_OVER),
+    Attack("bytes that are not UTF-8, in the status hash", field("status", "message", b"\xff\xfe"), GOT_OVER),
+    Attack("a latest value that is no envelope", value("latest:ticker:BTCUSDT", b"\xc1"), GOT_OVER),
     Attack(
         "a latest value with an epoch far in the future",
         lambda by: by.client.set(f"{by.base}latest:ticker:BTCUSDT", by.envelope(e=HUGE)),
+        GOT_OVER,
     ),
     Attack(
         "a latest value with a number far ahead",
         lambda by: by.client.set(f"{by.base}latest:ticker:BTCUSDT", by.envelope(n=2**60)),
+        GOT_OVER,
     ),
 ]
 """What a right to write does, to a client that joins and to one that is there; the bridge's next write repairs it."""

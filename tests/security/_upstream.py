@@ -73,11 +73,12 @@ class Peer:
         text = bytes(byte ^ mask[at % 4] for at, byte in enumerate(data))
         return json.loads(text) if first & 0x0F == TEXT else {}
 
-    async def acknowledge(self) -> None:
-        """Wait for the one subscription, and accept it."""
+    async def acknowledge(self, errors: int = 0) -> None:
+        """Wait for the one subscription, and accept it, after errors that are about something else."""
         asked: dict[str, Any] = {}
         while asked.get("action") != "subscribe":
             asked = await self.message()
+        await self.send(error("INTERNAL") * errors)
         await self.send(frame(json.dumps({"type": "subscribed", "channel": "ticker:BTCUSDT"}).encode()))
 
 
@@ -94,13 +95,17 @@ class HostileServer:
         handshake: Callable[[Peer], Awaitable[None]] | None = None,
         session: Callable[[Peer], Awaitable[None]] | None = None,
         is_survived: bool = False,
+        stray_errors: int = 0,
     ) -> None:
         self._handshake = handshake
         self._session = session
         self._is_survived = is_survived
+        self._stray_errors = stray_errors
         self._tasks: set[asyncio.Task[None]] = set()
         self.connections = 0
         self.sent: list[str] = []
+        self.asked: list[dict[str, Any]] = []
+        """Messages of the client behind its first."""
         self.url = ""
 
     @contextlib.asynccontextmanager
@@ -134,7 +139,7 @@ class HostileServer:
             await self._handshake(peer)
             return
         await peer.shake_hands()
-        await peer.acknowledge()
+        await peer.acknowledge(self._stray_errors)
         await self._ticks(peer)
         if number == 1 and self._handshake is not None:
             return
@@ -142,8 +147,8 @@ class HostileServer:
             await self._session(peer)
             if self._is_survived:
                 await self._ticks(peer)
-        while await peer.reader.read(1000):
-            pass
+        while True:
+            self.asked.append(await peer.message())
 
     async def _ticks(self, peer: Peer) -> None:
         for _ in range(3):

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from tests.sdk.upstream._feeds import Sink, make_feed, running
+from agentexchange_schemas import Topic
+from tests.sdk.upstream._feeds import Sink, make_feed, make_pool, running
 
 from ._attack import COUNTED, RECONNECT, Attack
 from ._upstream import HANDSHAKES, SESSIONS, HostileServer
 
 if TYPE_CHECKING:
-    from agentexchange.upstream import UpstreamFeed
+    from agentexchange.upstream import UpstreamFeed, UpstreamPool
 
 MOST_MEMORY = 64 * 2**20
 QUICK: dict[str, Any] = {"open_timeout_s": 0.5, "close_timeout_s": 0.2, "stale_after_s": 0.6, "random": lambda: 0.0}
@@ -53,3 +54,28 @@ async def test_an_attack_on_the_handshake(attack: Attack) -> None:
             assert not task.done()
             assert (feed.stats.sessions, server.connections) == (2, 3)
     assert psutil.Process().memory_info().rss - before < MOST_MEMORY
+
+
+def pool_of(server: HostileServer, sink: Sink) -> UpstreamPool:
+    return make_pool(server.url, sink, "ticker:BTCUSDT", options={"sleep": quick_sleep, **QUICK})
+
+
+@pytest.mark.parametrize("make", [feed_of, pool_of])
+async def test_a_stray_error_is_undone_by_the_acknowledgement(make: Any) -> None:
+    """An error names no topic: it is taken for the answer to the oldest request, until that is answered."""
+    sink = Sink()
+    async with HostileServer(stray_errors=3).running() as server:
+        feed = make(server, sink)
+        async with running(feed) as task:
+            await sink.until(lambda: len(sink.prices) == 3 and topic_states(sink)[-1:] == ["live"])
+            assert topic_states(sink) == ["unavailable", "live"]
+            feed.subscribe(Topic.parse("ticker:ETHUSDT"))
+            async with asyncio.timeout(5):
+                while not server.asked:  # noqa: ASYNC110 - another task's list
+                    await asyncio.sleep(0.01)
+            assert [message["action"] for message in server.asked] == ["subscribe"], "the topic was not left"
+            assert not task.done()
+
+
+def topic_states(sink: Sink) -> list[str]:
+    return [str(status.state) for status in sink.statuses if status.topic == "ticker:BTCUSDT"]

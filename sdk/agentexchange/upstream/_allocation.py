@@ -135,6 +135,14 @@ class Allocation:
         self.places.pop(topic, None)
         self.refused[topic] = lane
 
+    def allowed(self, topic: Topic, lane: int) -> bool:
+        """Whether ``lane`` serves ``topic`` after all: the error taken for its refusal was about something else."""
+        if self.refused.get(topic) != lane:
+            return False
+        del self.refused[topic]
+        self.places[topic] = lane
+        return True
+
     def limited(self, topic: Topic, lane: int, held: int) -> None:
         """``lane`` takes no more than the ``held`` subscriptions that it has: ``topic`` is to go elsewhere."""
         if held == 0:

@@ -221,6 +221,8 @@ class UpstreamPool:
         if not answer.subscribed:
             self._left(lane, answer.topic)
         elif answer.refusal is None:
+            if self._allocation.allowed(answer.topic, lane.number):
+                lane.subscribe(answer.topic)
             self._served(lane, answer.topic)
         else:
             self._refused(lane, answer.topic, answer.refusal)
