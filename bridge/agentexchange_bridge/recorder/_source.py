@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from agentexchange._shared.commands import START, id_of, place_of
 from agentexchange.recording import Lane
@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from agentexchange.redis import RespStream
     from agentexchange_schemas import Layout
 
-__all__ = ["MAIN_LOG", "LogSource", "short_name"]
-
-MAIN_LOG: Final = "log"
+__all__ = ["LogSource"]
 
 
 class LogSource:
@@ -50,7 +48,7 @@ class LogSource:
     ) -> None:
         self.scope = scope
         self.key = key
-        self._short = short_name(layout, scope, key)
+        self._short = key.removeprefix(layout.base(scope))
         self._seq_key = layout.seq(scope)
         self._writer = writer
         self._start_us = start_us
@@ -130,8 +128,3 @@ class LogSource:
         """The lane of this log that was recorded last."""
         lanes = [lane for lane in self._writer.lanes if (lane.scope, lane.log) == (self.scope, self._short)]
         return max(lanes, key=lambda lane: self._writer.last_us(lane) or 0, default=None)
-
-
-def short_name(layout: Layout, scope: str, key: str) -> str:
-    """A log's name within its scope: ``log`` or ``log:candles``."""
-    return key.removeprefix(layout.base(scope))

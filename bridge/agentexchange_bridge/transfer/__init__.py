@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ._axlog import write_axlog
-from ._files import part_of, whole_or_not
+from ._files import whole_or_not
 from ._jsonl import write_lines
 from ._sources import Choice, file_runs, partitions_in, redis_runs, scopes_in
 from ._target import ImportTarget, OccupiedError
@@ -13,7 +13,6 @@ __all__ = [
     "ImportTarget",
     "OccupiedError",
     "file_runs",
-    "part_of",
     "partitions_in",
     "redis_runs",
     "scopes_in",

@@ -10,18 +10,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["part_of", "whole_or_not"]
-
-
-def part_of(path: Path) -> Path:
-    """Where ``path`` is written until it is whole."""
-    return path.with_name(f"{path.name}.part")
+__all__ = ["whole_or_not"]
 
 
 @contextmanager
 def whole_or_not(path: Path) -> Iterator[Path]:
     """A path to write to, which becomes ``path`` when that has been done; what an error leaves of it is deleted."""
-    part = part_of(path)
+    part = path.with_name(f"{path.name}.part")
     part.unlink(missing_ok=True)
     try:
         yield part

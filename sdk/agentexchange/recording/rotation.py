@@ -61,6 +61,12 @@ class RotatingWriter:
     Raises:
         RecordingError: the file is foreign or damaged, or another process writes it.
         OSError: it cannot be opened, or written.
+
+    Attributes:
+        path: as given.
+        cut: what a killed writer had left behind the last whole block of ``path``, and was cut off; None for nothing.
+        events: added by this writer.
+        files: rotated by it.
     """
 
     def __init__(
