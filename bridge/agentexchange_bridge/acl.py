@@ -86,15 +86,21 @@ def crew_rule(
 
 
 def operator_rule(prefix: str) -> str:
-    """For whoever runs doctor, tail, interest and dead-letter: everything to read, and dead letters to retry or drop.
+    """For whoever runs doctor, tail, interest and dead-letter: everything to read, dead letters to retry or drop.
+
+    What ``tail`` shows is wanted of the bridge, as any client's topics are, so interest may be written, too.
 
     Raises:
         LayoutError: a wrong prefix.
     """
-    Layout(prefix)
+    layout = Layout(prefix)
     every, letters = f"{prefix}:*", [f"{prefix}:{{*}}:{part}:*" for part in ("dead", "log:retry", "log:candles:retry")]
     return _rule(
-        _names(read=[every], channels=[every]), f"{_READ} {_OPERATOR}", _selector(_names(keys=letters), _LETTERS)
+        _names(read=[every], channels=[every]),
+        f"{_READ} {_OPERATOR}",
+        _selector(_names(keys=letters), _LETTERS),
+        _selector(_names(keys=[f"{prefix}:interest:a-*"]), _INTEREST),
+        _selector(_names(channels=[layout.control]), "publish"),
     )
 
 

@@ -66,7 +66,7 @@ THE_OPERATOR_MAY_NOT = """
 SET {A}latest:portfolio x | SET {A}lease w/1 | DEL {A}lease | DEL {A}log | XADD {A}log * e x | XTRIM {A}log MAXLEN 0
 XDEL {A}log 1-1 | XACK {A}log g 1-1 | XGROUP CREATE {A}log g 0 | XREADGROUP GROUP g c STREAMS {A}log >
 HSET {A}seq orders 9 | HSET {A}pos:p f v | SET {A}group:g x | PUBLISH {A}orders x | PUBLISH {M}status x
-PUBLISH ax:control x | ZADD {IA} 1 c | HSET {IA}:c topics x | HSET ax:meta version 9
+SET ax:interest:x 1 | HSET ax:meta version 9
 EVALSHA 0000000000000000000000000000000000000000 1 {A}log | SCRIPT LOAD return(1) | EVAL return(1) 1 {A}log
 """
 

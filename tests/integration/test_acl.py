@@ -19,6 +19,7 @@ from tests.integration._system import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
 
     from tests._servers import RedisServer
 
@@ -29,11 +30,10 @@ CREWS = {"alpha": ALPHA, "beta": BETA}
 
 
 @contextlib.asynccontextmanager
-async def bridge(exchange: SandboxExchange, guarded: Guarded, key: str, *topics: str) -> AsyncIterator[Any]:
+async def bridge(exchange: SandboxExchange, guarded: Guarded, key: str | None, *flags: str) -> AsyncIterator[Any]:
     """A worker under the bridge's rule, which serves the account of ``key``."""
-    wanted = [part for topic in topics for part in ("--topic", topic)]
     urls = ("--upstream-url", exchange.url, "--redis-url", guarded.url("bridge"), "--http", "off")
-    async with start("bridge", *urls, *wanted, key=key) as worker:
+    async with start("bridge", *urls, *flags, key=key) as worker:
         await worker.wait_line(r'"state": "live"')
         yield worker
 
@@ -71,7 +71,7 @@ async def test_everything_works_under_the_rules(redis_server: RedisServer) -> No
         url = guarded.url("alpha")
         async with (
             SandboxExchange(rate=200, pairs=5, order_rate=20, api_keys=[ALPHA]) as exchange,
-            bridge(exchange, guarded, ALPHA, "ticker:all"),
+            bridge(exchange, guarded, ALPHA, "--topic", "ticker:all"),
             contextlib.AsyncExitStack() as stack,
         ):
             await eventually(lambda: guarded.admin.exists("ax:{m0}:latest:ticker:BTCUSDT"))
@@ -127,8 +127,23 @@ async def commands_work(guarded: Guarded) -> None:
     assert "not allowed" not in report.out
 
 
-async def test_no_event_of_one_account_ever_reaches_another_crew(redis_server: RedisServer) -> None:
-    """Two workers with a key each, random orders on both accounts, and every way to read: none crosses over."""
+@pytest.fixture(params=["one worker for both", "a worker each"])
+def accounts(request: pytest.FixtureRequest, tmp_path: Path) -> list[tuple[str | None, tuple[str, ...]]]:
+    """Key and flags of each worker."""
+    if request.param == "a worker each":
+        return [(key, ()) for key in CREWS.values()]
+    config = tmp_path / "bridge.toml"
+    for crew, key in CREWS.items():
+        (tmp_path / crew).write_text(key)
+    tables = [f'[[account]]\nname = "{crew}"\nkey_file = "{tmp_path / crew}"\n' for crew in CREWS]
+    config.write_text("".join(tables))
+    return [(None, ("--config", str(config)))]
+
+
+async def test_no_event_of_one_account_ever_reaches_another_crew(
+    redis_server: RedisServer, accounts: list[tuple[str | None, tuple[str, ...]]]
+) -> None:
+    """Random orders on both accounts, and every way to read: none crosses over."""
     seen: dict[str, dict[str, set[str]]] = {crew: {} for crew in CREWS}
     dice = random.Random(20261122)
 
@@ -145,10 +160,10 @@ async def test_no_event_of_one_account_ever_reaches_another_crew(redis_server: R
     with Guarded(redis_server, rules_of(CREWS)) as guarded:
         async with (
             SandboxExchange(rate=50, pairs=5, api_keys=list(CREWS.values())) as exchange,
-            bridge(exchange, guarded, ALPHA),
-            bridge(exchange, guarded, BETA),
             contextlib.AsyncExitStack() as stack,
         ):
+            for key, flags in accounts:
+                await stack.enter_async_context(bridge(exchange, guarded, key, *flags))
             for key in CREWS.values():
                 await eventually(lambda key=key: guarded.admin.exists(f"ax:{{{account_scope(key)}}}:lease"))
             await exchange.control.wait_for_subscriptions("orders", "portfolio")
@@ -177,6 +192,8 @@ async def test_no_event_of_one_account_ever_reaches_another_crew(redis_server: R
 def has_begun(guarded: Guarded, key: str) -> bool:
     """Whether the group and the position stand in the account's log: they are owed what is written from now on."""
     base = f"ax:{{{account_scope(key)}}}:"
+    if not guarded.admin.exists(f"{base}log"):
+        return False
     return bool(guarded.admin.xinfo_groups(f"{base}log")) and bool(guarded.admin.hexists(f"{base}pos:recorder", "log"))
 
 
