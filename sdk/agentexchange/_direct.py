@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from agentexchange_schemas import Topic
 
-    from ._dispatch import Dispatcher
+    from ._transport import EventTaker
     from ._urls import UpstreamUrl
     from .candles import CandleSource
     from .upstream import AuthJudge, FeedOptions, PoolOptions
@@ -59,7 +59,7 @@ class DirectTransport:
         url: UpstreamUrl,
         api_key: SecretStr,
         *,
-        dispatcher: Dispatcher,
+        dispatcher: EventTaker,
         topics: Iterable[Topic],
         auth: AuthJudge,
         options: FeedOptions,

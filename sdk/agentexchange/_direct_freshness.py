@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from agentexchange_schemas import Envelope, FeedStatus, Topic
 
-    from ._dispatch import Dispatcher
+    from ._transport import EventTaker
     from .upstream import FeedOptions
 
 __all__ = ["DirectFreshness"]
@@ -37,7 +37,7 @@ class DirectFreshness:
         wanted: topics whose ticks, or whose candles' ticks, are watched; looked through again and again.
     """
 
-    def __init__(self, dispatcher: Dispatcher, options: FeedOptions, wanted: Iterable[Topic]) -> None:
+    def __init__(self, dispatcher: EventTaker, options: FeedOptions, wanted: Iterable[Topic]) -> None:
         self._arrivals = dispatcher.arrivals
         self._tell: Callable[[FeedStatus], None] = dispatcher.status
         self._options = options

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from agentexchange_schemas import Topic
+    from agentexchange_schemas import Envelope, FeedStatus, Topic
 
-__all__ = ["Outlook", "Transport"]
+__all__ = ["EventTaker", "Outlook", "Transport"]
+
+
+class EventTaker(Protocol):
+    """What a transport straight from the platform delivers to: a dispatcher, or something that only records.
+
+    Attributes:
+        arrivals: the newest event of each topic, filled by `event`: monotonic seconds, fields, envelope if it has one.
+    """
+
+    arrivals: dict[str, tuple[float, dict[str, Any], Envelope | None]]
+
+    def event(self, topic: str, fields: dict[str, Any]) -> None:
+        """One event, in order; must not raise."""
+
+    def status(self, status: FeedStatus) -> None:
+        """A statement about the feed; must not raise."""
 
 
 class Outlook(NamedTuple):

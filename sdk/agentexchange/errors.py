@@ -4,6 +4,7 @@ AgentExchangeError
 ├── AuthenticationError   the platform refuses the API key
 ├── ConnectionError       retrying cannot mend it: bad certificate, no WebSocket server there (also a builtin one)
 ├── StaleValueError       a latest value is older than the caller accepts
+├── RecordingError        a recording is damaged, foreign or of a later version (also a ValueError)
 ├── MissingExtraError     an optional dependency is not installed (also an ImportError)
 └── UsageError            a call that cannot be made now, such as a second connect() (also a RuntimeError)
 
@@ -19,6 +20,7 @@ __all__ = [
     "AuthenticationError",
     "ConnectionError",
     "MissingExtraError",
+    "RecordingError",
     "StaleValueError",
     "UsageError",
 ]
@@ -68,6 +70,35 @@ class StaleValueError(AgentExchangeError):
     ) -> None:
         super().__init__(message, code=code, status_code=status_code)
         self.age_s = age_s
+
+
+class RecordingError(AgentExchangeError, ValueError):
+    """A file is no recording, or not one this release reads, or it is damaged.
+
+    Attributes:
+        field: the part at fault, such as ``magic``, ``version``, ``block head`` or ``block body``.
+        path: the file, where it is known.
+        offset: where in the file, in bytes, where it is known.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        field: str = "recording",
+        path: str | None = None,
+        offset: int | None = None,
+        code: str | int | None = None,
+        status_code: int | None = None,
+    ) -> None:
+        self.field = field
+        self.path = path
+        self.offset = offset
+        super().__init__(message, code=code, status_code=status_code)
+
+    def __str__(self) -> str:
+        at = "" if self.offset is None else f"at byte {self.offset}: "
+        return f"{self.path}: {at}{self.message}" if self.path else f"{at}{self.message}"
 
 
 class MissingExtraError(AgentExchangeError, ImportError):

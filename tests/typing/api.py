@@ -23,6 +23,7 @@ from agentexchange import (
     Ticker,
     Topic,
 )
+from agentexchange.recording import Cut, Lane, Recording, RecordingWriter, WriterOptions, moment_us
 
 ws = AgentExchangeWS(api_key="ak_live_...", base_url="ws://localhost:8000")
 AgentExchangeWS("ak_live_...", "redis://localhost", max_queue=100)
@@ -138,3 +139,19 @@ async def main() -> None:
 
 def sync_main() -> None:
     ws.run_forever()
+
+
+def recordings() -> None:
+    with Recording("day.axlog") as day:
+        assert_type(day.cut, Cut | None)
+        for event in day.events(start_us=0, topics=["ticker:all", Topic.orders()], scopes=["m0"], notices=False):
+            assert_type(event.envelope.data, dict[str, Any])
+            assert_type(event.raw, bytes)
+        for lane, raws in day.runs():
+            assert_type(lane, Lane)
+            assert_type(raws, list[bytes])
+    with RecordingWriter("day.axlog", options=WriterOptions(block_s=1.0, fsync="close")) as writer:
+        writer.add(Lane("m0", "log"), [b""])
+    Recording("day.axlog").events(topic="orders")  # type: ignore[call-arg]
+    WriterOptions(fsync="often")  # type: ignore[arg-type]
+    assert_type(moment_us("10m ago", now_us=0), int)

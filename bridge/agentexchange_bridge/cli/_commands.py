@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import find_spec
+from keyword import iskeyword
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from ._errors import CommandError, UsageError
@@ -33,7 +34,8 @@ class Command:
     """One subcommand.
 
     Attributes:
-        name: what is typed; also the module's name in this package, with ``_`` for ``-``.
+        name: what is typed; also the module's name in this package, with ``_`` for ``-``
+            (and at the end of a Python keyword).
         summary: one line for the overview.
         extra: the extra that brings ``needs``.
         needs: top-level packages that the command cannot do without.
@@ -51,7 +53,8 @@ class Command:
             CommandError: packages are missing; the message says what to install.
         """
         require(self.needs, extra=self.extra, purpose=f"'agentexchange {self.name}'")
-        return cast("CommandModule", import_module(f"{__package__}.{self.name.replace('-', '_')}"))
+        module = f"{self.name.replace('-', '_')}{'_' if iskeyword(self.name) else ''}"
+        return cast("CommandModule", import_module(f"{__package__}.{module}"))
 
 
 _BRIDGE_NEEDS: Final = ("pydantic_settings", "prometheus_client", "structlog", "redis", "hiredis")
@@ -62,6 +65,10 @@ COMMANDS: Final = (
     Command("bridge", "the worker: one upstream feed written to Redis for everybody", "bridge", _BRIDGE_NEEDS),
     Command("sandbox", "a local exchange that plays the platform, for development and tests"),
     Command("tail", "print events as they arrive, from the platform or from Redis"),
+    Command("record", "the logs of Redis, or what the platform sends, into a file", "redis", ("redis", "hiredis")),
+    Command("export", "recordings or the logs of Redis as a recording, JSON lines or Parquet",
+            "redis", ("redis", "hiredis")),
+    Command("import", "recordings back into Redis, for clients to read", "redis", ("redis", "hiredis")),
     Command("interest", "which programs want which topics", "redis", ("redis", "hiredis")),
     Command("dead-letter", "events that a group's handlers failed on: list, retry or drop them",
             "redis", ("redis", "hiredis")),

@@ -1,0 +1,256 @@
+"""Reading a recording: all of it, or a span of time, some topics, some scopes; always in the recorded order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Self
+
+from agentexchange.errors import RecordingError
+from agentexchange_schemas import EnvelopeError
+from agentexchange_schemas.envelope import decode
+
+from ._block import Lane, read_body
+from ._merge import merged
+from ._peek import received_of, topic_of
+from ._scan import Cut, Opened, open_file, read_block_at
+from ._topics import TopicChoice
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from types import TracebackType
+
+    from agentexchange_schemas import Envelope, Topic
+
+    from ._block import BlockHead
+    from ._directory import BlockInfo
+
+__all__ = ["LaneRun", "Recorded", "Recording"]
+
+
+class LaneRun(NamedTuple):
+    """Events of one lane that follow each other in the recorded order, as the bytes that were in the log."""
+
+    lane: Lane
+    raws: list[bytes]
+
+
+class Recorded(NamedTuple):
+    """One event.
+
+    Attributes:
+        scope: the scope it was read from.
+        envelope: the event with its metadata.
+        raw: the envelope's bytes, exactly as in the log.
+    """
+
+    scope: str
+    envelope: Envelope
+    raw: bytes
+
+
+class Recording:
+    """An open ``.axlog`` file. Also a context manager; not thread-safe, iterators may be interleaved.
+
+    A file that is still being written, or whose writer was killed, opens up to its last whole block.
+
+    Args:
+        path: the file.
+        salvage: take damage for the file's end rather than raise it when opening.
+
+    Raises:
+        RecordingError: foreign, of a later version, or damaged; names the place.
+        OSError: it cannot be opened.
+
+    Attributes:
+        path: as given.
+        cut: what is missing at the end, None where nothing is.
+        is_closed: whether its writer closed it.
+        description: who wrote it, when and from what.
+    """
+
+    def __init__(self, path: str | Path, *, salvage: bool = False) -> None:
+        self.path = Path(path)
+        self._file: BinaryIO = self.path.open("rb", buffering=0)
+        try:
+            opened = open_file(self._file, salvage=salvage)
+        except RecordingError as exc:
+            self._file.close()
+            exc.path = str(self.path)
+            raise
+        self._take(opened)
+
+    def _take(self, opened: Opened) -> None:
+        self._directory = opened.directory
+        self._lanes = tuple(opened.directory.lanes)
+        self.cut: Cut | None = opened.cut
+        self.is_closed = opened.is_closed
+        self.description: dict[str, Any] = opened.description
+
+    # What it holds
+
+    @property
+    def count(self) -> int:
+        """How many events and notices."""
+        return sum(block.events for block in self._directory.blocks)
+
+    @property
+    def first_us(self) -> int | None:
+        """``r`` of the first event; None where there is none."""
+        return min((block.first_us for block in self._directory.blocks), default=None)
+
+    @property
+    def last_us(self) -> int | None:
+        """``r`` of the last event; None where there is none."""
+        return max((block.last_us for block in self._directory.blocks), default=None)
+
+    @property
+    def lanes(self) -> tuple[Lane, ...]:
+        """The logs it was recorded from."""
+        return self._lanes
+
+    def lane_ends(self) -> dict[Lane, int]:
+        """``r`` of each lane's last event."""
+        return {lane: self._directory.last_us(lane) or 0 for lane in self._lanes}
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """Every topic that occurs, ``status`` for notices among them."""
+        return tuple(self._directory.topics)
+
+    def places(self) -> set[tuple[str, str]]:
+        """Every topic with each scope that it occurs in."""
+        masks: dict[str, int] = {}
+        for block in self._directory.blocks:
+            scope = self._lanes[block.lane].scope
+            masks[scope] = masks.get(scope, 0) | block.mask
+        topics = self._directory.topics.items()
+        return {(scope, topic) for scope, mask in masks.items() for topic, number in topics if mask >> number & 1}
+
+    # Its events
+
+    def events(
+        self,
+        start_us: int | None = None,
+        end_us: int | None = None,
+        *,
+        topics: Iterable[str | Topic] | None = None,
+        scopes: Iterable[str] | None = None,
+        notices: bool = True,
+    ) -> Iterator[Recorded]:
+        """The events in order; arguments as for `runs`.
+
+        Raises:
+            RecordingError: damaged there; everything before has been handed out.
+        """
+        for lane, raws in self.runs(start_us, end_us, topics=topics, scopes=scopes, notices=notices):
+            scope = lane.scope
+            for raw in raws:
+                try:
+                    envelope = decode(raw)
+                except EnvelopeError as exc:
+                    raise RecordingError(
+                        f"an event of {scope} is no envelope: {exc}", field=exc.field, path=str(self.path)
+                    ) from None
+                yield Recorded(scope, envelope, raw)
+
+    def runs(
+        self,
+        start_us: int | None = None,
+        end_us: int | None = None,
+        *,
+        topics: Iterable[str | Topic] | None = None,
+        scopes: Iterable[str] | None = None,
+        notices: bool = True,
+    ) -> Iterator[LaneRun]:
+        """The events' bytes in order, in runs of one lane: the fast way.
+
+        Args:
+            start_us: the first ``r`` wanted, µs since the Unix epoch.
+            end_us: the first ``r`` no longer wanted.
+            topics: only these (``ticker:all``: every ticker).
+            scopes: only these.
+            notices: notices too, whatever ``topics`` are.
+
+        Raises:
+            RecordingError: damaged there; everything before has been handed out.
+        """
+        wanted = TopicChoice(topics, notices=notices)
+        blocks = self._chosen(start_us, end_us, wanted, None if scopes is None else set(scopes))
+        cut_off = _Edges(start_us, end_us)
+
+        try:
+            for lane, raws in merged(blocks, self._load):
+                run = cut_off(raws)
+                if not wanted.is_everything:
+                    run = _only(wanted.wants, run)
+                if run:
+                    yield LaneRun(self._lanes[lane], run)
+        except RecordingError as exc:
+            exc.path = str(self.path)
+            raise
+        except EnvelopeError as exc:
+            raise RecordingError(
+                f"the recording holds what is no envelope: {exc}", field=exc.field, path=str(self.path)
+            ) from None
+
+    def _chosen(
+        self, start_us: int | None, end_us: int | None, wanted: TopicChoice, scopes: set[str] | None
+    ) -> list[BlockInfo]:
+        directory = self._directory
+        lanes = {number for lane, number in directory.lanes.items() if scopes is None or lane.scope in scopes}
+        mask = directory.mask_of(wanted.among(directory.topics))
+        return [
+            block
+            for block in directory.blocks
+            if block.lane in lanes
+            and block.mask & mask
+            and (start_us is None or block.last_us >= start_us)
+            and (end_us is None or block.first_us < end_us)
+        ]
+
+    def _load(self, block: BlockInfo) -> list[bytes]:
+        try:
+            head, body = read_block_at(self._file, block.offset, block.size)
+            self._check(head, block)
+            return read_body(head, body)
+        except RecordingError as exc:
+            exc.offset = block.offset
+            raise
+
+    def _check(self, head: BlockHead, block: BlockInfo) -> None:
+        found = (head.lane, head.events, head.first_us, head.last_us)
+        if found != (self._lanes[block.lane], block.events, block.first_us, block.last_us):
+            raise RecordingError("the block is not the one the index names", field="index body")
+
+    # Its end
+
+    def close(self) -> None:
+        """Close the file. Idempotent."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _Edges:
+    """Cuts runs to a span of time; most lie within it, and then only their ends are looked at."""
+
+    def __init__(self, start_us: int | None, end_us: int | None) -> None:
+        self._start_us = -1 if start_us is None else start_us
+        self._end_us = end_us
+
+    def __call__(self, raws: list[bytes]) -> list[bytes]:
+        if self._start_us > 0 and received_of(raws[0]) < self._start_us:
+            raws = [raw for raw in raws if received_of(raw) >= self._start_us]
+        if self._end_us is not None and raws and received_of(raws[-1]) >= self._end_us:
+            raws = [raw for raw in raws if received_of(raw) < self._end_us]
+        return raws
+
+
+def _only(wants: Callable[[str], bool], raws: list[bytes]) -> list[bytes]:
+    return [raw for raw in raws if wants(topic_of(raw))]
