@@ -78,7 +78,11 @@ class ScopeStatuses:
         self._due = set(self._channels.values())
         self._pubsub = PubSub(self._options)
         stream = await self._pubsub.connect(url, name, self._options, self._on_replies)
-        await self._pubsub.subscribe([layout.channel(scope, STATUS_TOPIC) for scope in self._channels.values()])
+        try:
+            await self._pubsub.subscribe([layout.channel(scope, STATUS_TOPIC) for scope in self._channels.values()])
+        except BaseException:  # a cancelled one too: nobody else knows of the connection yet
+            stream.close("not subscribed")
+            raise
         return stream
 
     async def look(self, commands: Commands, layout: Layout, account: str) -> None:
