@@ -33,10 +33,10 @@ demo: $(VENV)/.runtime  ## One upstream feed for three processes through Redis, 
 	$(BIN)/agentexchange demo $(ARGS)
 
 test: $(VENV)/.dev  ## The whole test suite
-	$(BIN)/python -m pytest -n 3
+	$(BIN)/python -m pytest -n 4 --dist worksteal
 
 test-redis: $(VENV)/.dev  ## The tests of the real servers once more, against Debian's redis-server
-	$(BIN)/python -m pytest -n 3 --redis-servers redis tests/sdk tests/bridge tests/integration
+	$(BIN)/python -m pytest -n 4 --dist worksteal --redis-servers redis tests/sdk tests/bridge tests/integration
 
 check: $(VENV)/.dev  ## Format, lint, types, import rules
 	$(BIN)/ruff format --check .

@@ -7,6 +7,7 @@ import ctypes
 import os
 import shutil
 import signal
+import random
 import socket
 import subprocess
 import time
@@ -22,6 +23,8 @@ __all__ = ["RedisServer", "free_port", "server_binaries"]
 _START_TIMEOUT_S = 10.0
 _POLL_S = 0.005
 _PR_SET_PDEATHSIG = 1
+_PORTS = (15_000, 32_000)
+_dice = random.SystemRandom()  # not the seeded one: the processes that share the tests would all draw the same
 _libc = ctypes.CDLL(None)
 
 
@@ -36,11 +39,12 @@ def server_binaries() -> dict[str, str]:
 
 
 def free_port() -> int:
-    """A loopback port that was free a moment ago."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+    """A loopback port that was free a moment ago, below those that the system gives to outgoing connections."""
+    while True:
+        port = _dice.randrange(*_PORTS)
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port
 
 
 @dataclass

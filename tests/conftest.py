@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "every_server: runs against each installed Redis-compatible server")
     config.pluginmanager.register(Hygiene(), "hygiene")
     config.addinivalue_line("markers", "debian_redis: needs Debian's Redis (the embedded Valkey has no TLS)")
 
@@ -33,13 +32,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Tests of `redis_server` run once per chosen server; with ``@pytest.mark.every_server`` per installed one."""
+    """Tests of `redis_server` run once per chosen server."""
     if "redis_kind" not in metafunc.fixturenames:
         return
-    installed = list(server_binaries())
     wanted = metafunc.config.getoption("--redis-servers")
-    every = wanted == "all" or metafunc.definition.get_closest_marker("every_server") is not None
-    kinds = installed if every else [wanted]
+    kinds = list(server_binaries()) if wanted == "all" else [wanted]
     if metafunc.definition.get_closest_marker("debian_redis") is not None:
         kinds = ["redis"]
     metafunc.parametrize("redis_kind", kinds, scope="session")

@@ -20,7 +20,7 @@ from tests._servers import RedisServer, server_binaries
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.every_server
+pytestmark = pytest.mark.server
 
 OWN, OTHER = "ak_live_acl_crew_a", "ak_live_acl_crew_b"
 A, B = f"ax:{{{account_scope(OWN)}}}:", f"ax:{{{account_scope(OTHER)}}}:"

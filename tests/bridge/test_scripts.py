@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tests._servers import RedisServer
 
-pytestmark = [pytest.mark.server, pytest.mark.every_server]
+pytestmark = pytest.mark.server
 
 LAYOUT = Layout()
 MS = 1_700_000_000_000

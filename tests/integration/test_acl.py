@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tests._servers import RedisServer
 
-pytestmark = [pytest.mark.server, pytest.mark.every_server]
+pytestmark = pytest.mark.server
 
 ALPHA, BETA = "ak_live_crew_alpha", "ak_live_crew_beta"
 CREWS = {"alpha": ALPHA, "beta": BETA}

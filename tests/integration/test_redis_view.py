@@ -36,7 +36,6 @@ def everything(redis: Redis) -> dict[bytes, object]:
 
 
 @pytest.mark.server
-@pytest.mark.every_server
 async def test_channel_latest_and_log_hold_the_same_bytes_under_the_documented_names(
     redis_server: RedisServer, tmp_path: Path
 ) -> None:

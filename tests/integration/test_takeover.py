@@ -61,7 +61,6 @@ async def active_of(redis: Redis, *workers: Worker) -> tuple[Worker, Worker]:
 
 
 @pytest.mark.server
-@pytest.mark.every_server
 async def test_a_standby_takes_over_from_a_killed_worker(redis_server: RedisServer, tmp_path: Path) -> None:
     redis = Redis.from_url(redis_server.url)
     async with SandboxExchange(rate=1000, order_rate=20, api_keys=[KEY]) as exchange:

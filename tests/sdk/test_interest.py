@@ -221,7 +221,6 @@ async def test_a_group_member_is_called_the_same_everywhere(
         assert [who["name"].decode() for who in consumers] == registry.clients()
 
 
-@pytest.mark.every_server
 async def test_a_client_that_may_not_register_says_so_once_and_works(
     registry: Registry, writer: LayoutWriter, redis_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -276,7 +275,6 @@ def test_a_bad_client_name_is_refused_in_words() -> None:
         AgentExchangeWS("ak_live_x", "redis://localhost:1", group="g", consumer="c", client_name="d")
 
 
-@pytest.mark.every_server
 async def test_a_crews_rule_lets_a_client_register_and_write_nothing_else(
     registry: Registry, writer: LayoutWriter, redis_server: RedisServer
 ) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from tests._servers import RedisServer
 
-pytestmark = [pytest.mark.server, pytest.mark.every_server]
+pytestmark = pytest.mark.server
 KEY = "ak_live_latest_test"
 LIVE_SINCE = datetime(2026, 11, 22, 10, tzinfo=UTC)
 

@@ -41,7 +41,6 @@ async def write(server: RedisServer, *commands: tuple[Any, ...]) -> None:
     stream.close()
 
 
-@pytest.mark.every_server
 async def test_a_well_kept_server_passes_every_check(make_redis: Callable[..., RedisServer]) -> None:
     server = make_redis(appendonly=True, maxmemory="512mb")
     layout = Layout()
@@ -59,7 +58,6 @@ async def test_a_well_kept_server_passes_every_check(make_redis: Callable[..., R
     assert KEY.get_secret_value() not in str(found)
 
 
-@pytest.mark.every_server
 async def test_an_empty_server_of_defaults_gets_warnings_with_fixes(redis_server: RedisServer) -> None:
     found = await findings(redis_server.url, key=KEY)
     warned = {check for check, finding in found.items() if finding.level is Level.WARN}
@@ -165,7 +163,6 @@ ASKS = ("-@all", "+ping", "+select", "+acl|whoami", "+acl|dryrun", "+info", "+ti
 READS = ("+hget", "+subscribe", "+mget", "+xrange", "+xrevrange", "+xread")
 
 
-@pytest.mark.every_server
 @pytest.mark.parametrize(
     ("rules", "levels", "missing"),
     [

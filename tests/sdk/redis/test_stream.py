@@ -61,7 +61,6 @@ def greet_then(after: bytes) -> Callable[[bytes], bytes]:
 
 
 @pytest.mark.server
-@pytest.mark.every_server
 class TestServer:
     async def test_commands_and_values(self, redis_server: RedisServer) -> None:
         async with connected(redis_server.url, name="a-name") as stream:
