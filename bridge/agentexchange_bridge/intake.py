@@ -142,11 +142,6 @@ class Intake:
 
     # What is wanted
 
-    @property
-    def topics(self) -> tuple[Topic, ...]:
-        """What is wanted of upstream, as long as its scope is this worker's."""
-        return tuple(self._topics)
-
     def want(self, topics: Iterable[Topic]) -> None:
         """Want these topics from now on, and no others."""
         self._topics = dict.fromkeys(topics)
