@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from types import TracebackType
 
     from .views import (
         AccountView,
@@ -103,6 +104,14 @@ class Travel(Feed, Protocol):
 
 class Inspection(Protocol):
     """What all viewers share. An async context manager: entering connects, leaving ends all."""
+
+    async def __aenter__(self) -> Self:
+        """Connect."""
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """End all."""
 
     @property
     def live(self) -> Feed | None:

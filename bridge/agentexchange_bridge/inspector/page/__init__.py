@@ -1,0 +1,33 @@
+"""The inspector's pages: one for each viewer, over what all viewers share."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import TYPE_CHECKING, Final
+
+from nicegui import Client, ui
+
+from .shell import Shell
+from .viewer import Viewer
+
+if TYPE_CHECKING:
+    from ..feed import Inspection
+
+__all__ = ["MAX_VIEWERS", "show_pages"]
+
+MAX_VIEWERS: Final = 64
+_STYLE: Final = (files(__package__) / "style.css").read_text(encoding="utf-8")
+
+
+def show_pages(inspection: Inspection) -> None:
+    """Make ``/`` the inspector of ``inspection``. Once per process."""
+
+    @ui.page("/")
+    def inspector(panel: str = "", t: str = "", symbol: str = "") -> None:
+        ui.add_head_html(f"<style>{_STYLE}</style>")
+        if len(Client.instances) > MAX_VIEWERS:
+            ui.label(f"{MAX_VIEWERS} pages are open already: close one, and load this again.").classes("ax-full")
+            return
+        viewer = Viewer(inspection, panel=panel, moment=t, symbol=symbol)
+        ui.context.client.on_delete(viewer.close)
+        Shell(viewer)

@@ -1,0 +1,93 @@
+"""All of one event, at the side."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nicegui import ui
+
+from .dialog import side_dialog
+from .format import NONE, clock, day_clock, milliseconds, size
+from .parts import facts, fields_of, heading
+
+if TYPE_CHECKING:
+    from ..views import EventDetail, EventKey, EventRow
+    from .viewer import Viewer
+
+__all__ = ["event_facts", "show_event"]
+
+
+async def show_event(viewer: Viewer, key: EventKey) -> None:
+    """Open the detail of that event."""
+    feed = viewer.feed
+    detail = None if feed is None else await feed.event(key)
+    if detail is None:
+        ui.notify("This event is not held any more: the log has been trimmed since.", type="warning")
+        return
+    with side_dialog(_title(key)) as dialog:
+        facts(event_facts(detail))
+        heading("Fields", level=3)
+        fields_of(detail.fields)
+        heading("Before and after, of the same topic", level=3)
+        _neighbours(viewer, detail, dialog)
+
+        async def travel() -> None:
+            dialog.close()
+            await viewer.go(key.received_us)
+
+        button = ui.button("Show this moment everywhere", icon="history", on_click=travel)
+        button.props("unelevated no-caps color=primary").classes("ax-below")
+
+
+def _title(key: EventKey) -> str:
+    return key.topic if key.seq is None else f"{key.topic} #{key.seq}"
+
+
+def event_facts(detail: EventDetail) -> list[tuple[str, str]]:
+    """All metadata, as names and values."""
+    row, key = detail.row, detail.row.key
+    upstream_us = None if row.upstream_ms is None else row.upstream_ms * 1000
+    return [
+        ("Topic", key.topic),
+        ("Scope", key.scope),
+        ("Epoch", str(key.epoch)),
+        ("Number", NONE if key.seq is None else f"{key.seq:,}"),
+        ("Log id", detail.log_id or "none: it is not in the log"),
+        ("Exchange time", _time(upstream_us)),
+        ("Received", f"{day_clock(key.received_us)} UTC{_later(upstream_us, key.received_us)}"),
+        ("Written", f"{_time(detail.written_us)}{_later(key.received_us, detail.written_us)}"),
+        ("Size", size(detail.size)),
+    ]
+
+
+def _time(us: int | None) -> str:
+    return NONE if us is None else f"{day_clock(us)} UTC"
+
+
+def _later(before_us: int | None, after_us: int | None) -> str:
+    if before_us is None or after_us is None:
+        return ""
+    return f" (+{milliseconds((after_us - before_us) / 1000)})" if after_us >= before_us else ""
+
+
+def _neighbours(viewer: Viewer, detail: EventDetail, dialog: ui.dialog) -> None:
+    with ui.element("ol").classes("ax-near"):
+        for row in (*detail.before, detail.row, *detail.after):
+            with ui.element("li").classes("ax-here" if row is detail.row else ""):
+                if row is detail.row:
+                    ui.label(_line(row)).props("aria-current=true")
+                else:
+                    _neighbour(viewer, row, dialog)
+
+
+def _neighbour(viewer: Viewer, row: EventRow, dialog: ui.dialog) -> None:
+    async def show() -> None:
+        dialog.close()
+        await show_event(viewer, row.key)
+
+    ui.button(_line(row), on_click=show, color=None).props("flat dense no-caps align=left").classes("ax-near-button")
+
+
+def _line(row: EventRow) -> str:
+    seq = "" if row.key.seq is None else f"#{row.key.seq} "
+    return f"{clock(row.key.received_us)}  {seq}{row.summary}"
