@@ -7,6 +7,7 @@ import math
 import random
 import time
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self
 
 from agentexchange_bridge.inspector.views import (
@@ -152,7 +153,7 @@ class FakeFeed:
         seed = _seed(name)
         is_old = seed % 41 == 0
         moment_us = at_us - (40_000_000 if is_old else seed % 700 * 1000)
-        spark = tuple(_value(seed, moment_us - back * 5_000_000) for back in range(59, -1, -1))
+        spark = (*_line(seed, moment_us // 5_000_000), _value(seed, moment_us))
         return PriceRow(
             symbol=name,
             price=f"{spark[-1]:.2f}",
@@ -271,6 +272,12 @@ class FakeTravel(FakeFeed):
         self._all.travels.discard(self)
 
 
+@lru_cache(maxsize=4096)
+def _line(seed: int, five_s: int) -> tuple[float, ...]:
+    return tuple(_value(seed, (five_s - back) * 5_000_000) for back in range(58, -1, -1))
+
+
+@lru_cache(maxsize=4096)
 def _seed(name: str) -> int:
     return sum(number * byte for number, byte in enumerate(name.encode(), 1))
 

@@ -116,7 +116,7 @@ def _orders(on_open: Callable[[str], None]) -> Grid:
             column("symbol", "Symbol", kind="code"),
             column("side", "Side", width=74),
             column("status", "Status", width=148, kind="state"),
-            column("quantity", "Quantity", width=110, kind="number"),
+            column("quantity", "Quantity", width=110, kind="number", wide_only=True),
             column("price", "Price", width=110, kind="number", wide_only=True),
         ],
         label="Orders, newest first",

@@ -150,11 +150,11 @@ class MarketPanel:
 
     def _make_grid(self) -> Grid:
         columns = [
-            column("id", "Symbol", kind="code") | {"minWidth": 104},
-            column("p", "Price", kind="number") | {"minWidth": 110},
-            column("c", "Change", width=92, kind="number") | {":valueFormatter": _CHANGE, ":cellClass": _CHANGE_CLASS},
+            column("id", "Symbol", kind="code") | {"minWidth": 92},
+            column("p", "Price", kind="number") | {"minWidth": 88},
+            column("c", "Change", width=86, kind="number") | {":valueFormatter": _CHANGE, ":cellClass": _CHANGE_CLASS},
             column("s", "Last minutes", width=124, wide_only=True) | {":cellRenderer": _SPARK, "sortable": False},
-            column("f", "Freshness", width=108, kind="state"),
+            column("f", "Freshness", width=98, kind="state"),
             column("a", "Age", width=74, kind="number", wide_only=True),
         ]
         for each in columns[1:]:

@@ -60,7 +60,7 @@ class TimeBar:
         self._line = line = await self._viewer.inspection.timeline()
         self._drawing.content = drawing(line)
         self._slider.props["max"] = max(1, (line.end_us - line.start_us) // 1000)
-        self._first.text, self._last.text = day_clock(line.start_us)[:-4], day_clock(line.end_us)[:-4]
+        self._first.text, self._last.text = _ends(line)
         peak = max((bucket.events_per_s for bucket in line.buckets), default=0.0)
         self._hint.text = f"up to {rate(peak)} events/s{'' if line.is_exact else ' (estimated)'}"
 
@@ -118,6 +118,13 @@ class TimeBar:
         self._goto.value = ""
         self._goto.props["error"] = False
         self._show_moment()
+
+
+def _ends(line: TimeLine) -> tuple[str, str]:
+    """First and last moment; with days only where they differ, so that both fit on a phone."""
+    first, last = day_clock(line.start_us)[:-4], day_clock(line.end_us)[:-4]
+    is_one_day = first[:10] == last[:10]
+    return (first[11:], last[11:]) if is_one_day else (first[5:-3], last[5:-3])
 
 
 def drawing(line: TimeLine) -> str:
