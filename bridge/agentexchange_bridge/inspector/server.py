@@ -75,8 +75,9 @@ async def serve(
         ready: called when the first page can be opened.
     """
     _quiet()
+    viewers = show_pages(inspection)
     server = _Server(uvicorn.Config(
-        _guarded(inspection, options),
+        _guarded(options),
         http="h11",
         ws="wsproto",
         ws_max_size=_MAX_MESSAGE,
@@ -97,7 +98,7 @@ async def serve(
     finally:
         stopped.cancel()
         server.should_exit = True
-        await asyncio.gather(running, stopped, return_exceptions=True)
+        await asyncio.gather(running, stopped, *(viewer.close() for viewer in viewers), return_exceptions=True)
         sock.close()
 
 
@@ -109,9 +110,8 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _guarded(inspection: Inspection, options: ServerOptions) -> Guard:
+def _guarded(options: ServerOptions) -> Guard:
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    show_pages(inspection)
     ui.run_with(
         app,
         title="AgentExchange inspector",

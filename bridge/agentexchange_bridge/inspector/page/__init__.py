@@ -19,8 +19,9 @@ MAX_VIEWERS: Final = 64
 _STYLE: Final = (files(__package__) / "style.css").read_text(encoding="utf-8")
 
 
-def show_pages(inspection: Inspection) -> None:
-    """Make ``/`` the inspector of ``inspection``. Once per process."""
+def show_pages(inspection: Inspection) -> set[Viewer]:
+    """Make ``/`` the inspector of ``inspection``. Once per process. The result holds the viewers that look now."""
+    viewers: set[Viewer] = set()
 
     @ui.page("/")
     def inspector(panel: str = "", t: str = "", symbol: str = "") -> None:
@@ -29,5 +30,9 @@ def show_pages(inspection: Inspection) -> None:
             ui.label(f"{MAX_VIEWERS} pages are open already: close one, and load this again.").classes("ax-full")
             return
         viewer = Viewer(inspection, panel=panel, moment=t, symbol=symbol)
+        viewers.add(viewer)
+        ui.context.client.on_delete(lambda: viewers.discard(viewer))
         ui.context.client.on_delete(viewer.close)
         Shell(viewer)
+
+    return viewers

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from nicegui import ui
 
-from .dialog import side_dialog
+from .dialog import SideDialog
 from .format import clock, day_clock, short_scope
 from .grid import Grid, column
 from .parts import block, facts, fields_of
@@ -73,7 +73,7 @@ class AccountPanel:
     def _open(self, order_id: str) -> None:
         order = next((order for order in self._view.orders if order.order_id == order_id), None) if self._view else None
         if order is not None:
-            with side_dialog(f"Order {order.order_id}"):
+            with SideDialog(f"Order {order.order_id}"):
                 facts([("Received", f"{day_clock(order.received_us)} UTC")])
                 fields_of(order.fields)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 from nicegui import ui
@@ -21,6 +22,8 @@ __all__ = ["CandleChart", "chart_options"]
 _BARS: Final = 120
 _UP: Final = "#1a9a68"
 _DOWN: Final = "#d9534a"
+_VOLUME: Final = "#7b93bd"
+_PERIOD_S: Final = 1.0
 _LIGHT: Final = {"text": "#55617a", "line": "#e3e8f0"}
 _DARK: Final = {"text": "#9aa7bb", "line": "#2b3544"}
 
@@ -33,6 +36,7 @@ class CandleChart:
         self._interval = "1m"
         self._shown: tuple[Any, ...] = ()
         self._is_drawing = False
+        self._due_at = 0.0
         with ui.element("div").classes("ax-tools"):
             with ui.element("h2").classes("ax-heading ax-symbol"):
                 self._title = ui.label("")
@@ -47,8 +51,9 @@ class CandleChart:
     async def refresh(self, *, anew: bool) -> None:
         """Send the candles where they changed."""
         feed, symbol = self._viewer.feed, self._viewer.symbol
-        if feed is None or not symbol or self._is_drawing:
+        if feed is None or not symbol or self._is_drawing or (not anew and time.monotonic() < self._due_at):
             return
+        self._due_at = time.monotonic() + _PERIOD_S
         self._is_drawing = True  # a click while a read is under way is drawn by the next refresh
         try:
             bars = await feed.candles(symbol, self._interval, _BARS)
@@ -63,13 +68,14 @@ class CandleChart:
 
     def _draw(self, symbol: str, bars: Sequence[Bar], *, anew: bool) -> None:
         is_dark = self._viewer.browser.is_dark
-        shown = (symbol, self._interval, is_dark, tuple(bars[-1:]), len(bars))
+        first_ms = (bars[0].open_time_ms, len(bars)) if bars else None
+        shown = (symbol, self._interval, is_dark, first_ms, tuple(bars[-1:]))
         if shown == self._shown and not anew:
             return
         self._title.text = symbol
         last = bars[-1] if bars else None
         self._last.text = f"{last.close:,.8g} at {clock(last.open_time_ms * 1000)[:-4]}" if last else ""
-        same_look = self._shown[:3] == shown[:3]
+        same_look = self._shown[:4] == shown[:4]
         self._shown = shown
         options = chart_data(bars) if same_look else chart_options(bars, is_dark=is_dark)
         self._chart.run_chart_method("setOption", options)
@@ -80,22 +86,20 @@ class CandleChart:
 
 
 def chart_data(bars: Sequence[Bar]) -> dict[str, Any]:
-    """What changes with each candle."""
-    return {
-        "xAxis": [{"data": (times := [day_clock(bar.open_time_ms * 1000)[5:16] for bar in bars])}, {"data": times}],
-        "series": [
-            {"data": [[bar.open, bar.close, bar.low, bar.high] for bar in bars]},
-            {"data": [
-                {"value": bar.volume, "itemStyle": {"color": _UP if bar.close >= bar.open else _DOWN}} for bar in bars
-            ]},
-        ],
-    }  # fmt: skip
+    """What changes within a candle: it is sent often, so without times and looks."""
+    prices = [[_short(price) for price in (bar.open, bar.close, bar.low, bar.high)] for bar in bars]
+    return {"series": [{"data": prices}, {"data": [_short(bar.volume) for bar in bars]}]}
+
+
+def _short(number: float) -> float:
+    return float(f"{number:.8g}")
 
 
 def chart_options(bars: Sequence[Bar], *, is_dark: bool) -> dict[str, Any]:
     """The whole chart."""
     colour = _DARK if is_dark else _LIGHT
-    data = chart_data(bars)
+    series = chart_data(bars)["series"]
+    times = [day_clock(bar.open_time_ms * 1000)[5:16] for bar in bars]
     line = {"lineStyle": {"color": colour["line"]}}
     label = {"color": colour["text"], "fontSize": 11}
     return {
@@ -106,9 +110,9 @@ def chart_options(bars: Sequence[Bar], *, is_dark: bool) -> dict[str, Any]:
         "grid": [{"left": 8, "right": 64, "top": 12, "height": "68%"}, {"left": 8, "right": 64, "bottom": 24, "height": "16%"}],
         "xAxis": [
             {"type": "category", "gridIndex": 0, "axisLine": line, "axisLabel": {"show": False}, "axisTick": {"show": False},
-             **data["xAxis"][0]},
+             "data": times},
             {"type": "category", "gridIndex": 1, "axisLine": line, "axisLabel": label, "axisTick": {"show": False},
-             **data["xAxis"][1]},
+             "data": times},
         ],
         "yAxis": [
             {"scale": True, "position": "right", "gridIndex": 0, "axisLabel": label, "splitLine": line},
@@ -116,7 +120,8 @@ def chart_options(bars: Sequence[Bar], *, is_dark: bool) -> dict[str, Any]:
         ],
         "series": [
             {"type": "candlestick", "name": "Price", "xAxisIndex": 0, "yAxisIndex": 0, "barMaxWidth": 14,
-             "itemStyle": {"color": _UP, "color0": _DOWN, "borderColor": _UP, "borderColor0": _DOWN}, **data["series"][0]},
-            {"type": "bar", "name": "Volume", "xAxisIndex": 1, "yAxisIndex": 1, "barMaxWidth": 14, **data["series"][1]},
+             "itemStyle": {"color": _UP, "color0": _DOWN, "borderColor": _UP, "borderColor0": _DOWN}, **series[0]},
+            {"type": "bar", "name": "Volume", "xAxisIndex": 1, "yAxisIndex": 1, "barMaxWidth": 14,
+             "itemStyle": {"color": _VOLUME}, **series[1]},
         ],
     }  # fmt: skip

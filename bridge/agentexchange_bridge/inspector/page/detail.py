@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from nicegui import ui
 
-from .dialog import side_dialog
+from .dialog import SideDialog
 from .format import NONE, clock, day_clock, milliseconds, size
 from .parts import facts, fields_of, heading
 
@@ -17,14 +17,15 @@ if TYPE_CHECKING:
 __all__ = ["event_facts", "show_event"]
 
 
-async def show_event(viewer: Viewer, key: EventKey) -> None:
-    """Open the detail of that event."""
+async def show_event(viewer: Viewer, key: EventKey, dialog: SideDialog | None = None) -> None:
+    """Open the detail of that event, or show it in the ``dialog`` that is open."""
     feed = viewer.feed
     detail = None if feed is None else await feed.event(key)
     if detail is None:
         ui.notify("This event is not held any more: the log has been trimmed since.", type="warning")
         return
-    with side_dialog(_title(key)) as dialog:
+    title = _title(key)
+    with SideDialog(title) if dialog is None else dialog.turn_to(title) as dialog:  # noqa: PLR1704 - it is the same
         facts(event_facts(detail))
         heading("Fields", level=3)
         fields_of(detail.fields)
@@ -70,7 +71,7 @@ def _later(before_us: int | None, after_us: int | None) -> str:
     return f" (+{milliseconds((after_us - before_us) / 1000)})" if after_us >= before_us else ""
 
 
-def _neighbours(viewer: Viewer, detail: EventDetail, dialog: ui.dialog) -> None:
+def _neighbours(viewer: Viewer, detail: EventDetail, dialog: SideDialog) -> None:
     with ui.element("ol").classes("ax-near"):
         for row in (*detail.before, detail.row, *detail.after):
             with ui.element("li").classes("ax-here" if row is detail.row else ""):
@@ -80,10 +81,9 @@ def _neighbours(viewer: Viewer, detail: EventDetail, dialog: ui.dialog) -> None:
                     _neighbour(viewer, row, dialog)
 
 
-def _neighbour(viewer: Viewer, row: EventRow, dialog: ui.dialog) -> None:
+def _neighbour(viewer: Viewer, row: EventRow, dialog: SideDialog) -> None:
     async def show() -> None:
-        dialog.close()
-        await show_event(viewer, row.key)
+        await show_event(viewer, row.key, dialog)
 
     ui.button(_line(row), on_click=show, color=None).props("flat dense no-caps align=left").classes("ax-near-button")
 

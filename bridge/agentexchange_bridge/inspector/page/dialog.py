@@ -2,33 +2,56 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from nicegui import ui
 
 from .parts import heading, icon_button
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from types import TracebackType
 
-__all__ = ["confirm", "side_dialog"]
+__all__ = ["SideDialog", "confirm"]
 
 
-@contextmanager
-def side_dialog(title: str) -> Iterator[ui.dialog]:
-    """Opened at the right (on a phone: over everything), with what is built in it; gone for good when it is closed."""
-    with ui.context.client.layout, ui.dialog() as dialog:
-        dialog.props("position=right full-height transition-show=fade transition-hide=fade")
-        dialog.props["aria-label"] = title
-        dialog.on("hide", dialog.delete)
-        with ui.element("div").classes("ax-side"):
-            with ui.element("div").classes("ax-tools ax-side-head"):
-                heading(title)
-                icon_button("close", "Close (Esc)", dialog.close, classes="ax-push")
-            with ui.element("div").classes("ax-side-body"):
-                yield dialog
-    dialog.open()
+class SideDialog:
+    """Opened at the right (on a phone: over everything), with what is built ``with`` it; gone when it is closed."""
+
+    def __init__(self, title: str) -> None:
+        with ui.context.client.layout, ui.dialog() as self._dialog:
+            self._dialog.props("position=right full-height transition-show=fade transition-hide=fade")
+            self._dialog.on("hide", self._dialog.delete)
+            with ui.element("div").classes("ax-side"):
+                with ui.element("div").classes("ax-tools ax-side-head"):
+                    self._title = heading(title)
+                    icon_button("close", "Close (Esc)", self.close, classes="ax-push")
+                self._body = ui.element("div").classes("ax-side-body")
+        self._name(title)
+        self._dialog.open()
+
+    def __enter__(self) -> Self:
+        self._body.__enter__()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._body.__exit__(exc_type, exc, traceback)
+
+    def turn_to(self, title: str) -> Self:
+        """Empty it for something else."""
+        self._body.clear()
+        self._name(title)
+        return self
+
+    def close(self) -> None:
+        """Close it; its elements go when it has faded."""
+        self._dialog.close()
+
+    def _name(self, title: str) -> None:
+        self._title.text = title
+        self._dialog.props["aria-label"] = title
 
 
 def confirm(question: str, *, action: str, on_yes: Callable[[], Any]) -> None:
@@ -46,4 +69,3 @@ def confirm(question: str, *, action: str, on_yes: Callable[[], Any]) -> None:
 
                 ui.button(action, on_click=yes).props("unelevated no-caps color=negative")
     dialog.open()
-

@@ -50,7 +50,7 @@ class EventsPanel:
             self._held = ui.button("Follow", icon="vertical_align_top", on_click=self._follow)
             self._held.props("dense unelevated no-caps color=primary").classes("ax-push ax-held")
             self._held.set_visibility(False)
-        with ui.element("section").classes("ax-block ax-tall").props('aria-label="Events"'):
+        with ui.element("div").classes("ax-block ax-tall"):
             self._grid = self._make_grid()
 
     async def refresh(self, *, anew: bool) -> None:

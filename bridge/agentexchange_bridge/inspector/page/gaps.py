@@ -29,7 +29,7 @@ class GapsPanel:
         self._gaps: list[GapRow] = []
         with ui.element("div").classes("ax-tools"):
             ui.label("Choose a span to show the moment at which it began.").classes("ax-soft")
-        with ui.element("section").classes("ax-block ax-tall").props('aria-label="Gaps"'):
+        with ui.element("div").classes("ax-block ax-tall"):
             self._grid = _grid(self._open)
 
     async def refresh(self, *, anew: bool) -> None:  # noqa: ARG002 - the rows are compared anyway

@@ -108,7 +108,7 @@ class Grid:
 
     def update(self, rows: list[Row]) -> None:
         """New content for rows that are there; the rest stays as it is."""
-        self.element.run_grid_method("applyTransactionAsync", {"update": rows})
+        self.element.run_grid_method("applyTransaction", {"update": rows})
 
 
 def _opened(event: events.GenericEventArguments, on_open: Callable[[str], Any]) -> Any:

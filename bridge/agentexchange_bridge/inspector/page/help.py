@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from .dialog import side_dialog
+from .dialog import SideDialog
 from .parts import facts, heading
 
 __all__ = ["KEYS", "show_help"]
@@ -33,7 +33,7 @@ _FILTERS: Final = (
 
 def show_help() -> None:
     """Open it."""
-    with side_dialog("Keys"):
+    with SideDialog("Keys"):
         facts(KEYS)
         heading("Filters of events", level=3)
         facts(_FILTERS)

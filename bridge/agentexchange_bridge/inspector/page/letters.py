@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from nicegui import ui
 
-from .dialog import confirm, side_dialog
+from .dialog import SideDialog, confirm
 from .format import day_clock, short_scope
 from .grid import Grid, column
 from .parts import facts, fields_of, heading
@@ -32,7 +32,7 @@ class LettersPanel:
         with ui.element("div").classes("ax-tools"):
             ui.label("As they are now, whatever moment is shown elsewhere.").classes("ax-soft")
             self._problem = ui.label("").classes("ax-problem").props("role=status")
-        with ui.element("section").classes("ax-block ax-tall").props('aria-label="Dead letters"'):
+        with ui.element("div").classes("ax-block ax-tall"):
             self._grid = _grid(self._open)
 
     async def refresh(self, *, anew: bool) -> None:  # noqa: ARG002 - the rows are compared anyway
@@ -50,7 +50,7 @@ class LettersPanel:
         letter = self._letters.get(name)
         if letter is None:
             return
-        with side_dialog(f"Dead letter {letter.id}") as dialog:
+        with SideDialog(f"Dead letter {letter.id}") as dialog:
             facts(_facts(letter))
             heading("Fields", level=3)
             fields_of(letter.fields)
@@ -60,11 +60,11 @@ class LettersPanel:
                 drop = ui.button("Drop", icon="delete", on_click=lambda: self._ask(letter, dialog))
                 drop.props("flat no-caps color=negative")
 
-    async def _retry(self, letter: DeadLetterRow, dialog: ui.dialog) -> None:
+    async def _retry(self, letter: DeadLetterRow, dialog: SideDialog) -> None:
         dialog.close()
         await self._do(letter, self._viewer.inspection.retry, f"Handed to {letter.group} again.")
 
-    def _ask(self, letter: DeadLetterRow, dialog: ui.dialog) -> None:
+    def _ask(self, letter: DeadLetterRow, dialog: SideDialog) -> None:
         async def drop() -> None:
             await self._do(letter, self._viewer.inspection.drop, "Dropped.")
 

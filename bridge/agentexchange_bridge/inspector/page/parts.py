@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 __all__ = ["Tile", "block", "facts", "fields_of", "heading", "icon_button"]
 
 
-def heading(text: str, *, level: int = 2) -> None:
+def heading(text: str, *, level: int = 2) -> ui.label:
     """A heading that is one for screen readers, too."""
     with ui.element(f"h{level}").classes("ax-heading"):
-        ui.label(text)
+        return ui.label(text)
 
 
 @contextmanager

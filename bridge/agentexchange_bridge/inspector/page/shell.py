@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
@@ -56,16 +57,18 @@ class Shell:
         self._link_shown = ""
         self._is_started = False
         self._awaits_letter = False
+        self._showing = asyncio.Lock()
         ui.colors(primary="#1f5fd0", negative="#c0362c", warning="#8f5b00")
         self._dark = ui.dark_mode(None)
         self._head()
         self._rail_buttons = self._rail()
         with ui.element("div").classes("ax-main"):
             self._bar = TimeBar(viewer)
-            self._room = ui.element("main").classes("ax-panel")
+            self._room = ui.element("section").classes("ax-panel")
         self._open(viewer.panel)
         ui.on("ax_browser", self._told)
         ui.on("ax_key", self._key)
+        viewer.on_jump = self._show
         self._client.on_connect(lambda: self._client.run_javascript(_SHELL_JS))
         ui.timer(TICK_S, self._tick)
 
@@ -120,6 +123,10 @@ class Shell:
             ui.notify(f"The link's moment cannot be read: {exc}", type="warning")
 
     async def _show(self) -> None:
+        async with self._showing:
+            await self._show_changes()
+
+    async def _show_changes(self) -> None:
         viewer = self._viewer
         anew = viewer.jumps != self._jumps_shown
         self._jumps_shown = viewer.jumps

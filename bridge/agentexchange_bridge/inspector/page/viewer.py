@@ -50,6 +50,7 @@ class Viewer:
         filter_text: of the events.
         kinds: of events that are chosen; empty for all.
         jumps: counts changes of what is shown other than time that passes: panels then show all anew.
+        on_jump: called after each of them.
     """
 
     def __init__(self, inspection: Inspection, *, panel: str = "", moment: str = "", symbol: str = "") -> None:
@@ -66,6 +67,7 @@ class Viewer:
         self._travel: Travel | None = None
         self._lock = asyncio.Lock()  # a key held down must not open two journeys
         self._is_closed = False
+        self.on_jump: Callable[[], Awaitable[None]] | None = None
 
     @property
     def travel(self) -> Travel | None:
@@ -118,8 +120,8 @@ class Viewer:
         async with self._lock:
             if self.can_be_live and self._travel is not None:
                 travel, self._travel = self._travel, None
-                self.jumps += 1
                 await travel.close()
+                await self._jumped()
 
     async def end(self) -> None:
         """Back to now; of a recording, the last moment."""
@@ -177,7 +179,7 @@ class Viewer:
                 self._travel = await self.inspection.travel(at_us)
             elif at_us is not None:
                 await self._travel.go(at_us)
-            self.jumps += 1
+            await self._jumped()
 
     async def _with_travel(self, act: Callable[[Travel], Awaitable[None]]) -> None:
         if self._travel is None:
@@ -186,4 +188,9 @@ class Viewer:
             if self._travel is not None:
                 self._travel.pause()
                 await act(self._travel)
-                self.jumps += 1
+                await self._jumped()
+
+    async def _jumped(self) -> None:
+        self.jumps += 1
+        if self.on_jump is not None:
+            await self.on_jump()
