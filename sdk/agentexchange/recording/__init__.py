@@ -8,6 +8,7 @@ from __future__ import annotations
 from agentexchange.errors import RecordingError
 
 from ._block import Lane
+from ._directory import BlockInfo
 from ._holes import Hole, LogWatch, sentence_of, sentences_of
 from ._moments import EventName, moment_of, moment_us
 from ._peek import Place, place_of, received_of, step_of, topic_of
@@ -19,6 +20,7 @@ from .rotation import RotatingWriter, RotationOptions
 from .writer import Fsync, RecordingWriter, WriterOptions
 
 __all__ = [
+    "BlockInfo",
     "Cut",
     "EventName",
     "Fsync",

@@ -244,6 +244,29 @@ class Recording:
         if found != (self._lanes[block.lane], block.events, block.first_us, block.last_us):
             raise RecordingError("the block is not the one the index names", field="index body")
 
+    # Its blocks, for who reads here and there
+
+    def blocks(self, lane: Lane) -> list[BlockInfo]:
+        """The blocks of a lane in its order; span and count of each are known without reading it."""
+        number = self._directory.lanes.get(lane)
+        return [block for block in self._directory.blocks if block.lane == number]
+
+    def holds(self, block: BlockInfo, topic: str) -> bool:
+        """Whether a block has events of a topic, by the index alone."""
+        return bool(block.mask & self._directory.mask_of({topic}))
+
+    def read(self, block: BlockInfo) -> list[bytes]:
+        """The envelopes of one block.
+
+        Raises:
+            RecordingError: it is damaged.
+        """
+        try:
+            return self._load(block)
+        except RecordingError as exc:
+            exc.path = str(self.path)
+            raise
+
     # Its end
 
     def close(self) -> None:
