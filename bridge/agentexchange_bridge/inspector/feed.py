@@ -25,7 +25,10 @@ __all__ = ["Feed", "Inspection", "Travel"]
 
 
 class Feed(Protocol):
-    """Answers from memory, on the event loop's thread; only what is ``async`` may read Redis or a file."""
+    """Answers from memory, on the event loop's thread; only what is ``async`` may read Redis or a file.
+
+    What reads raises `agentexchange.ConnectionError` where Redis is away, or the file cannot be read.
+    """
 
     @property
     def at_us(self) -> int:
@@ -76,7 +79,15 @@ class Feed(Protocol):
 
 
 class Travel(Feed, Protocol):
-    """A feed of one viewer that shows the past."""
+    """A feed of one viewer that shows the past.
+
+    After `go`, a step back and a jump of a fast play symbols may be gone: `prices` is to be asked with 0 then, and
+    `generation` says when.
+    """
+
+    @property
+    def generation(self) -> int:
+        """Grows whenever what is shown was built anew."""
 
     @property
     def is_playing(self) -> bool:
@@ -106,10 +117,16 @@ class Inspection(Protocol):
     """What all viewers share. An async context manager: entering connects, leaving ends all."""
 
     async def __aenter__(self) -> Self:
-        """Connect."""
+        """Connect, or open the file.
+
+        Raises:
+            ConnectionError: the server refuses for good. Where it is only away, it is waited for.
+            RecordingError: a recording is foreign, or of a later version.
+            OSError: it cannot be opened.
+        """
 
     async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End all."""
 

@@ -81,6 +81,12 @@ class DeadLetters:
                 return
             at = f"({page[-1][0].decode()}"
 
+    def newest(self, count: int) -> list[DeadLetter]:
+        """The newest letters, the newest first."""
+        with public_errors(self._url):
+            page: Any = self._client.xrevrange(self._key, count=count)
+        return [self._letter(entry_id, fields) for entry_id, fields in page]
+
     def find(self, ids: Iterable[str]) -> Iterator[DeadLetter]:
         """Those of these ids that exist."""
         for letter_id in ids:

@@ -1,0 +1,205 @@
+"""What all viewers share: of a Redis server, or of a recording."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Final, Self
+
+from agentexchange._tasks import end
+from agentexchange.errors import ConnectionError as PublicConnectionError
+from agentexchange.redis import RedisLinkError, Verdict, final_error, judge
+
+from ._link import Link
+from .board import Notices
+from .letters import Letters
+from .live import LiveFeed, LiveOptions
+from .past import FileHistory, TimeLines, TravelFeed, TravelOptions, notices_before
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    from agentexchange._urls import RedisUrl
+
+    from .feed import Feed
+    from .views import DeadLetterRow, TimeLine
+
+__all__ = ["FileInspection", "RedisInspection"]
+
+_NAME: Final = "agentexchange-inspector"
+_NOTICE_PAGE: Final = 5_000  # about a block's events
+_MAX_NOTICE_PAGES: Final = 200
+
+_log = logging.getLogger("agentexchange_bridge")
+
+
+class RedisInspection:
+    """An `Inspection` of a Redis server, live and back as far as its logs reach.
+
+    Args:
+        url: the server.
+        accounts: account scopes that may be shown.
+        live: of the live feed.
+        travel: of those who travel.
+    """
+
+    def __init__(
+        self,
+        url: RedisUrl,
+        accounts: Sequence[str],
+        *,
+        live: LiveOptions | None = None,
+        travel: TravelOptions | None = None,
+    ) -> None:
+        self._link = Link(url, name=_NAME)
+        self._feed = LiveFeed(self._link, accounts, options=live or LiveOptions())
+        self._travel_options = travel or TravelOptions()
+        self._task: asyncio.Task[None] | None = None
+        self._lines: TimeLines | None = None
+
+    async def __aenter__(self) -> Self:
+        """Connect.
+
+        Raises:
+            ConnectionError: the server refuses for good. Where it is only away, it is waited for.
+        """
+        try:
+            await self._link.command("PING")
+        except RedisLinkError as exc:
+            if judge(exc) is Verdict.FINAL:
+                raise final_error(exc, self._link.url) from exc
+        self._task = asyncio.create_task(self._feed.run(), name="inspector")
+        self._task.add_done_callback(_tell_end)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._task is not None:
+            await end([self._task])
+        self._link.close()
+
+    @property
+    def live(self) -> Feed:
+        """See `Inspection`."""
+        return self._feed
+
+    async def timeline(self, buckets: int = 240) -> TimeLine:
+        """See `Inspection`: rates are estimated where many events came.
+
+        Raises:
+            ConnectionError: Redis is away; so does each method here.
+        """
+        if self._lines is None or self._lines.history is not self._feed.history:
+            self._lines = TimeLines(self._feed.history, self._feed.notices)
+        return await self._lines.timeline(buckets)
+
+    async def travel(self, at_us: int | None = None) -> TravelFeed:
+        """See `Inspection`."""
+        source = str(self._link.url)
+        travel = TravelFeed(self._feed.history, self._feed.notices, source=source, options=self._travel_options)
+        await travel.go(self._feed.at_us if at_us is None else at_us)
+        return travel
+
+    async def dead_letters(self) -> list[DeadLetterRow]:
+        """See `Inspection`."""
+        return await Letters(self._link, self._feed.history).rows()
+
+    async def retry(self, letter: DeadLetterRow) -> bool:
+        """See `Inspection`."""
+        return await Letters(self._link, self._feed.history).retry(letter)
+
+    async def drop(self, letter: DeadLetterRow) -> bool:
+        """See `Inspection`."""
+        return await Letters(self._link, self._feed.history).drop(letter)
+
+
+class FileInspection:
+    """An `Inspection` of a recording: it has a past alone, and no dead letters.
+
+    Args:
+        path: the file.
+        accounts: account scopes that may be shown.
+        travel: of those who travel.
+    """
+
+    live: None = None
+
+    def __init__(self, path: Path, accounts: Sequence[str], *, travel: TravelOptions | None = None) -> None:
+        self._path = path
+        self._accounts = frozenset(accounts)
+        self._travel_options = travel or TravelOptions()
+        self._notices = Notices()
+        self._history: FileHistory | None = None
+
+    async def __aenter__(self) -> Self:
+        """Open the file.
+
+        Raises:
+            RecordingError: foreign, or of a later version.
+            OSError: it cannot be read.
+        """
+        self._history = await asyncio.to_thread(FileHistory, self._path, self._accounts)
+        await self._find_notices(self._history)
+        self._lines = TimeLines(self._history, self._notices)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._history is not None:
+            await asyncio.to_thread(self._history.close)
+
+    async def timeline(self, buckets: int = 240) -> TimeLine:
+        """See `Inspection`.
+
+        Raises:
+            ConnectionError: the file cannot be read; so does `travel`.
+        """
+        return await self._lines.timeline(buckets)
+
+    async def travel(self, at_us: int | None = None) -> TravelFeed:
+        """See `Inspection`."""
+        history = self._open
+        travel = TravelFeed(history, self._notices, source=self._path.name, options=self._travel_options)
+        await travel.go(history.end_us() if at_us is None else at_us)
+        return travel
+
+    async def dead_letters(self) -> list[DeadLetterRow]:
+        """See `Inspection`: none are recorded."""
+        return []
+
+    async def retry(self, letter: DeadLetterRow) -> bool:
+        """Refuse: a recording is never changed.
+
+        Raises:
+            ConnectionError: always.
+        """
+        raise PublicConnectionError(f"a recording has no dead letters to retry or drop ({letter.id})")
+
+    drop = retry
+
+    async def _find_notices(self, history: FileHistory) -> None:
+        """Those that there are; of very many the newest."""
+        for lane in history.lanes:
+            left = _MAX_NOTICE_PAGES
+            async with aclosing(notices_before(history, lane, history.end_us() + 1, page=_NOTICE_PAGE)) as pages:
+                async for told, _ in pages:
+                    for notice in told:
+                        self._notices.add(*notice)
+                    if not (left := left - 1):
+                        break
+
+    @property
+    def _open(self) -> FileHistory:
+        if self._history is None:
+            raise RuntimeError("FileInspection is used within async with")
+        return self._history
+
+
+def _tell_end(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        _log.error("inspector: the live feed has ended", exc_info=task.exception())

@@ -1,0 +1,44 @@
+"""What was: read backwards and forwards out of the logs of Redis, or out of a recording."""
+
+from __future__ import annotations
+
+from ._bars import bars_before, candle_topic
+from ._choice import EventChoice
+from ._file import FileHistory
+from ._history import History, LaneSpan, Page, Sample
+from ._moment import MAIN_LOG, MomentOptions, board_at
+from ._notices import Told, notices_before
+from ._overview import log_row
+from ._redis import RedisHistory, lanes_of, raws_of, span_of
+from ._search import detail_of, rows_before
+from ._timeline import TimeLines
+from ._travel import TravelFeed, TravelOptions
+from ._walk import Placed, walk
+
+__all__ = [
+    "MAIN_LOG",
+    "EventChoice",
+    "FileHistory",
+    "History",
+    "LaneSpan",
+    "MomentOptions",
+    "Page",
+    "Placed",
+    "RedisHistory",
+    "Sample",
+    "TimeLines",
+    "Told",
+    "TravelFeed",
+    "TravelOptions",
+    "bars_before",
+    "board_at",
+    "candle_topic",
+    "detail_of",
+    "lanes_of",
+    "log_row",
+    "notices_before",
+    "raws_of",
+    "rows_before",
+    "span_of",
+    "walk",
+]

@@ -1,0 +1,200 @@
+"""A recording as a history: read on a thread, block by block; the last few blocks are kept."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from bisect import bisect_left, bisect_right
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final
+
+from agentexchange.errors import ConnectionError as PublicConnectionError
+from agentexchange.recording import Recording, RecordingError, received_of, topic_of
+from agentexchange_schemas import EnvelopeError
+
+from ._history import LaneSpan, Page, Sample, Stretch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+    from pathlib import Path
+
+    from agentexchange.recording import BlockInfo, Lane
+
+__all__ = ["FileHistory"]
+
+_KEPT: Final = 24  # blocks, of a mebibyte at most
+_FURTHER: Final = 16  # blocks that are looked into for topics that are not near
+
+_log = logging.getLogger("agentexchange_bridge")
+
+
+class FileHistory:
+    """A `History` of a file: of the market, and of the account scopes given. A damaged file ends where the damage is.
+
+    Args:
+        path: the file.
+        accounts: account scopes that may be shown.
+
+    Raises:
+        RecordingError: foreign, or of a later version.
+        OSError: it cannot be opened.
+    """
+
+    def __init__(self, path: Path, accounts: Collection[str]) -> None:
+        self._recording = _opened(path)
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[int, list[bytes]] = OrderedDict()
+        self.lanes = tuple(
+            lane for lane in self._recording.lanes if not lane.scope.startswith("a-") or lane.scope in accounts
+        )
+        self._blocks = {lane: self._recording.blocks(lane) for lane in self.lanes}
+
+    @property
+    def recording(self) -> Recording:
+        """The open file; its events are read through the methods here."""
+        return self._recording
+
+    def close(self) -> None:
+        """Close it. Idempotent."""
+        with self._lock:
+            self._recording.close()
+
+    def key(self, lane: Lane) -> str:
+        """See `History`: scope and log."""
+        return f"{lane.scope}:{lane.log}"
+
+    def end_us(self) -> int:
+        """See `History`: the last event."""
+        return max((blocks[-1].last_us for blocks in self._blocks.values() if blocks), default=0)
+
+    async def spans(self) -> list[LaneSpan]:
+        """See `History`."""
+        return [self._span(lane) for lane in self.lanes]
+
+    async def back(self, lane: Lane, before_us: int, count: int, *, topic: str | None = None) -> Page:
+        """See `History`."""
+        return await self._on_thread(lambda: self._back(lane, before_us, count, topic))
+
+    async def forth(self, lane: Lane, after_us: int, count: int, *, topic: str | None = None) -> Page:
+        """See `History`."""
+        return await self._on_thread(lambda: self._forth(lane, after_us, count, topic))
+
+    async def topics(self, scope: str) -> set[str]:
+        """See `History`."""
+        return {topic for place, topic in self._recording.places() if place == scope}
+
+    async def newest(self, scope: str, topics: list[str], before_us: int) -> list[bytes]:
+        """See `History`: by the index, which names the last block of each."""
+        found: list[bytes] = []
+        for lane in self.lanes:
+            if lane.scope == scope:
+                found += (await self._on_thread(lambda lane=lane: self._newest(lane, topics, before_us))).raws  # type: ignore[misc]
+        return found
+
+    async def rates(self, lane: Lane, stretches: Sequence[Stretch]) -> list[Sample]:
+        """See `History`: by the index; of a block that lies in several stretches, each has an even share."""
+        return [self._rate(self._blocks[lane], stretch) for stretch in stretches]
+
+    def _rate(self, blocks: Sequence[BlockInfo], stretch: Stretch) -> Sample:
+        start_us, end_us = stretch
+        count, is_exact = 0.0, True
+        for block in blocks[bisect_left(blocks, start_us, key=_last) : bisect_left(blocks, end_us, key=_first)]:
+            within_us = min(block.last_us + 1, end_us) - max(block.first_us, start_us)
+            share = within_us / (block.last_us + 1 - block.first_us)
+            count += block.events * share
+            is_exact = is_exact and share == 1
+        return Sample(count * 1_000_000 / (end_us - start_us), is_exact)
+
+    # On the thread
+
+    async def _on_thread(self, read: Callable[[], Page]) -> Page:
+        try:
+            return await asyncio.to_thread(read)
+        except (RecordingError, EnvelopeError, OSError, ValueError) as exc:
+            raise PublicConnectionError(f"the recording cannot be read: {exc}") from exc
+
+    def _back(self, lane: Lane, before_us: int, count: int, topic: str | None) -> Page:
+        blocks = self._blocks[lane]
+        raws: list[bytes] = []
+        for at in range(bisect_left(blocks, before_us, key=_first) - 1, -1, -1):
+            if topic is not None and not self._recording.holds(blocks[at], topic):
+                continue
+            found = self._load(blocks[at])
+            end = bisect_left(found, before_us, key=received_of)
+            start = max(0, end - (count - len(raws)))
+            raws += reversed(found[start:end])
+            if len(raws) >= count:
+                return Page(raws, received_of(raws[-1]))
+        return Page(raws, None)
+
+    def _forth(self, lane: Lane, after_us: int, count: int, topic: str | None) -> Page:
+        blocks = self._blocks[lane]
+        raws: list[bytes] = []
+        for block in blocks[bisect_right(blocks, after_us, key=_last) :]:
+            if topic is not None and not self._recording.holds(block, topic):
+                continue
+            found = self._load(block)
+            start = bisect_right(found, after_us, key=received_of)
+            raws += found[start : start + count - len(raws)]
+            if len(raws) >= count:
+                return Page(raws, received_of(raws[-1]))
+        return Page(raws, None)
+
+    def _newest(self, lane: Lane, topics: Sequence[str], before_us: int) -> Page:
+        """Of topics that are missing in the block at hand, the newest in those before it, if they are not too many."""
+        blocks = self._blocks[lane]
+        wanted: dict[int, set[str]] = {}
+        for topic in topics:
+            for at in range(bisect_left(blocks, before_us, key=_last) - 1, -1, -1):
+                if self._recording.holds(blocks[at], topic):
+                    wanted.setdefault(at, set()).add(topic)
+                    break
+        raws = [raw for at in sorted(wanted)[-_FURTHER:] for raw in _last_of(self._load(blocks[at]), wanted[at])]
+        return Page(raws, None)
+
+    def _load(self, block: BlockInfo) -> list[bytes]:
+        with self._lock:
+            raws = self._kept.get(block.offset)
+            if raws is None:
+                raws = self._kept[block.offset] = self._recording.read(block)
+                if len(self._kept) > _KEPT:
+                    self._kept.popitem(last=False)
+            self._kept.move_to_end(block.offset)
+            return raws
+
+    def _span(self, lane: Lane) -> LaneSpan:
+        blocks = self._blocks[lane]
+        entries, size = sum(block.events for block in blocks), sum(block.size for block in blocks)
+        first_us, last_us = (blocks[0].first_us, blocks[-1].last_us) if blocks else (None, None)
+        return LaneSpan(lane, entries, size, first_us, last_us)
+
+
+def _last_of(raws: list[bytes], topics: set[str]) -> list[bytes]:
+    found: dict[str, bytes] = {}
+    for raw in reversed(raws):
+        topic = topic_of(raw)
+        if topic in topics and topic not in found:
+            found[topic] = raw
+            if len(found) == len(topics):
+                break
+    return list(found.values())
+
+
+def _first(block: BlockInfo) -> int:
+    return block.first_us
+
+
+def _last(block: BlockInfo) -> int:
+    return block.last_us
+
+
+def _opened(path: Path) -> Recording:
+    try:
+        recording = Recording(path)
+    except RecordingError as exc:
+        recording = Recording(path, salvage=True)  # raises again what nothing can be read of
+        _log.warning("%s: damaged; what comes before is shown: %s", path, exc)
+    if recording.cut is not None:
+        _log.warning("%s: %d bytes at its end are missing: %s", path, recording.cut.size, recording.cut.reason)
+    return recording
