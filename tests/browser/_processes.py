@@ -26,7 +26,9 @@ _START_S = 30.0
 class ServerProcess:
     """``python -m MODULE …`` whose output is kept; a context manager."""
 
-    def __init__(self, *argv: str, ready: str, environment: dict[str, str] | None = None, cwd: Path | None = None) -> None:
+    def __init__(
+        self, *argv: str, ready: str, environment: dict[str, str] | None = None, cwd: Path | None = None
+    ) -> None:
         self._argv = [sys.executable, "-m", *argv]
         self._ready = ready
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("AGENTEXCHANGE_")}

@@ -1,4 +1,4 @@
-"""A real Chromium in front of real servers. Asked for by ``make browser`` alone: without Chromium it fails, never skips."""
+"""A real Chromium in front of real servers, asked for by ``make browser``: without Chromium it fails, never skips."""
 
 from __future__ import annotations
 
@@ -100,9 +100,13 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
     assert [seen.errors for _, seen in opened if seen.errors] == []
 
 
-def _fake(*flags: str, environment: dict[str, str] | None = None, cwd: Path | None = None) -> Iterator[tuple[ServerProcess, str]]:
+def _fake(
+    *flags: str, environment: dict[str, str] | None = None, cwd: Path | None = None
+) -> Iterator[tuple[ServerProcess, str]]:
     port = free_port()
-    with ServerProcess("tests.browser.fake_server", str(port), *flags, ready="ready", environment=environment, cwd=cwd) as process:
+    with ServerProcess(
+        "tests.browser.fake_server", str(port), *flags, ready="ready", environment=environment, cwd=cwd
+    ) as process:
         yield process, f"http://127.0.0.1:{port}"
 
 

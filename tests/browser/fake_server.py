@@ -34,11 +34,14 @@ def _tell(inspection: FakeInspection) -> None:
     gc.collect()
     timers = sum(1 for each in gc.get_objects() if isinstance(each, ui.timer) and not each.is_deleted)
     tasks = sorted(task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("outbox loop"))
-    _print(f"held: clients={len(Client.instances)} travels={len(inspection.travels)} timers={timers} outboxes={len(tasks)}")
+    _print(
+        f"held: clients={len(Client.instances)} travels={len(inspection.travels)} timers={timers} outboxes={len(tasks)}"
+    )
 
 
 def _print(line: str) -> None:
-    print(line, flush=True)
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

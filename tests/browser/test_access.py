@@ -38,7 +38,9 @@ def test_a_link_from_another_site_needs_no_second_sign_in(fake_with_token: str, 
     expect(page.get_by_role("status").first).to_contain_text("Live")
     elsewhere = fake_with_token.replace("127.0.0.1", "localhost")  # another site to the browser, the same server
     page.goto(f"{elsewhere}/favicon.ico")
-    page.evaluate("url => { document.body.innerHTML = `<a href='${url}'>see</a>`; }", f"{fake_with_token}/?panel=gaps&t=10m")
+    page.evaluate(
+        "url => { document.body.innerHTML = `<a href='${url}'>see</a>`; }", f"{fake_with_token}/?panel=gaps&t=10m"
+    )
     page.get_by_role("link", name="see").click()
     expect(page.get_by_role("region", name="Gaps", exact=True)).to_contain_text("Blind")
 

@@ -32,7 +32,7 @@ FAINT = """() => {
   const faint = [], walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
     const text = walker.currentNode.textContent.trim(), e = walker.currentNode.parentElement;
-    if (!text || !e.offsetParent || e.closest('script, style, .q-tooltip, [aria-hidden=true], [disabled], .disabled')) continue;
+    if (!text || !e.offsetParent || e.closest('script, style, .q-tooltip, [aria-hidden=true], .disabled')) continue;
     const a = light(rgb(getComputedStyle(e).color).slice(0, 3)), b = light(ground(e));
     const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
     if (ratio < 4.45) faint.push(`${text.slice(0, 40)}: ${ratio.toFixed(1)}`);
@@ -42,7 +42,9 @@ FAINT = """() => {
 
 @pytest.mark.parametrize("panel", SHOWS)
 @pytest.mark.parametrize(("size", "theme"), [("desktop", "light"), ("phone", "dark")])
-def test_each_panel_fits_and_can_be_read(fake: str, open_page: Callable[..., Page], panel: str, size: str, theme: str) -> None:
+def test_each_panel_fits_and_can_be_read(
+    fake: str, open_page: Callable[..., Page], panel: str, size: str, theme: str
+) -> None:
     page = open_page(f"{fake}/?panel={panel}", size=size, theme=theme)
     expect(page.locator(".ax-panel")).to_contain_text(re.compile(SHOWS[panel]))
     expect(page.get_by_role("status").first).to_contain_text("Live")
@@ -56,7 +58,12 @@ def test_each_panel_fits_and_can_be_read(fake: str, open_page: Callable[..., Pag
 
 def test_the_rail_leads_to_each_panel(fake: str, open_page: Callable[..., Page]) -> None:
     page = open_page(fake)
-    for title, shown in (("Market", "ADAUSDT"), ("Gaps", "Blind"), ("Dead letters", "executors"), ("Overview", "bridge-1")):
+    for title, shown in (
+        ("Market", "ADAUSDT"),
+        ("Gaps", "Blind"),
+        ("Dead letters", "executors"),
+        ("Overview", "bridge-1"),
+    ):
         page.get_by_role("navigation").get_by_role("button", name=title).click()
         expect(page.get_by_role("region", name=title, exact=True)).to_contain_text(shown)
 
@@ -103,7 +110,8 @@ def test_rows_that_scroll_into_sight_catch_up(fake: str, open_page: Callable[...
 def test_a_hidden_page_is_sent_nothing(fake: str, open_page: Callable[..., Page]) -> None:
     page = open_page(f"{fake}/?panel=market")
     expect(page.locator('[row-id="ADAUSDT"]')).to_be_visible()
-    hide = "v => { Object.defineProperty(document, 'hidden', {get: () => v, configurable: true}); document.dispatchEvent(new Event('visibilitychange')); }"
+    hide = """v => { Object.defineProperty(document, 'hidden', {get: () => v, configurable: true});
+      document.dispatchEvent(new Event('visibilitychange')); }"""
     page.evaluate(hide, True)
     page.wait_for_timeout(1200)
     received = page.seen.received  # type: ignore[attr-defined]
@@ -142,7 +150,9 @@ def test_a_list_that_is_read_stands_still_and_goes_on_into_the_past(fake: str, o
     body = page.locator(".ax-panel .ag-body-viewport")
     body.evaluate("e => e.scrollTo(0, e.scrollHeight)")
     expect(follow).to_be_visible()
-    page.wait_for_function("document.querySelector('.ax-panel .ag-body-viewport').scrollHeight > 150 * 34")  # the next page
+    page.wait_for_function(
+        "document.querySelector('.ax-panel .ag-body-viewport').scrollHeight > 150 * 34"
+    )  # the next page
     times = page.locator('.ax-panel .ag-row [col-id="time"]').all_inner_texts()
     page.wait_for_timeout(1500)
     assert page.locator('.ax-panel .ag-row [col-id="time"]').all_inner_texts() == times

@@ -48,7 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="file that holds the API key of an account to show; again for more",
     )  # fmt: skip
     server = parser.add_argument_group("where it listens")
-    server.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="default: %(default)s, this machine alone")
+    server.add_argument(
+        "--host", default="127.0.0.1", metavar="ADDRESS", help="default: %(default)s, this machine alone"
+    )
     server.add_argument("--port", type=int, default=8080, metavar="N", help="0: a free one (default: %(default)s)")
     server.add_argument("--token-file", type=Path, metavar="FILE", help=f"file with the token (or {TOKEN_VARIABLE})")
     server.add_argument("--open", action="store_true", help="open the page in the browser of this machine")

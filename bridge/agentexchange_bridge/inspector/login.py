@@ -13,7 +13,8 @@ _STYLE: Final = """
 *{box-sizing:border-box}
 body{margin:0;min-height:100vh;display:grid;place-items:center;background:var(--page);color:var(--text);
 font:16px/1.5 system-ui,sans-serif}
-main{width:min(23rem,calc(100vw - 2rem));padding:1.75rem;background:var(--card);border:1px solid var(--line);border-radius:12px}
+main{width:min(23rem,calc(100vw - 2rem));padding:1.75rem;background:var(--card);
+border:1px solid var(--line);border-radius:12px}
 h1{margin:0 0 .25rem;font-size:1.25rem}p{margin:0 0 1.25rem;color:var(--soft);font-size:.9rem}
 label{display:block;font-size:.85rem;margin-bottom:.35rem}
 input,button{width:100%;font:inherit;padding:.6rem .75rem;border-radius:8px}

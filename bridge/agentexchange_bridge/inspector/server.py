@@ -14,6 +14,8 @@ import uvicorn
 from fastapi import FastAPI
 from nicegui import ui
 
+from agentexchange import AgentExchangeError
+
 from .guard import LOOPBACK_NAMES, Guard
 from .page import show_pages
 from .sign_in import SignIn
@@ -63,9 +65,14 @@ def bind(options: ServerOptions) -> socket.socket:
 
 
 async def serve(
-    inspection: Inspection, sock: socket.socket, options: ServerOptions, *, stop: asyncio.Event, ready: Callable[[], None]
+    inspection: Inspection,
+    sock: socket.socket,
+    options: ServerOptions,
+    *,
+    stop: asyncio.Event,
+    ready: Callable[[], None],
 ) -> None:
-    """Serve the pages of ``inspection``, which must be entered, until ``stop`` is set. Once per process: NiceGUI is one.
+    """Serve the pages of ``inspection``, which must be entered, until ``stop`` is set. Once per process, as NiceGUI.
 
     Args:
         inspection: what is shown.
@@ -133,11 +140,17 @@ async def _stop(server: _Server, stop: asyncio.Event) -> None:
 
 
 async def _started(server: _Server, running: asyncio.Task[None]) -> None:
-    while not (server.started or running.done()):
-        await asyncio.sleep(0.02)  # uvicorn has no event for it
+    while not (server.started or running.done()):  # noqa: ASYNC110 - uvicorn has no event for it
+        await asyncio.sleep(0.02)
 
 
 def _quiet() -> None:
     """Requests carry moments and names: what is logged of them is only what failed, without addresses."""
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "socketio", "engineio"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("nicegui").addFilter(_without_traceback)
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    """That Redis is away is told on the page, and needs no traceback in the log."""
+    return not isinstance(record.msg, AgentExchangeError)

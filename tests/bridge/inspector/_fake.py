@@ -38,6 +38,7 @@ __all__ = ["ACCOUNT", "FakeFeed", "FakeInspection", "FakeTravel"]
 ACCOUNT = "a-0123456789abcdef0123456789abcdef"
 KNOWN = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "BNBUSDT", "XRPUSDT", "ADAUSDT", "DOGEUSDT", "AVAXUSDT")
 HOUR_US = 3_600_000_000
+_CLOSED = "the platform closed the session"
 _KINDS = ("ticker", "ticker", "ticker", "ticker", "candles", "orders", "status")
 
 
@@ -46,7 +47,7 @@ def now_us() -> int:
 
 
 class FakeInspection:
-    """``symbols`` pairs that tick ``rate`` times a second together; ``clock`` gives µs; a recording with ``is_file``."""
+    """``symbols`` pairs that tick ``rate`` times a second together; ``clock`` gives µs."""
 
     def __init__(
         self, *, symbols: int = 600, rate: float = 5000, is_file: bool = False, clock: Callable[[], int] = now_us
@@ -113,15 +114,15 @@ class FakeFeed:
 
     def overview(self) -> Overview:
         at_us = self.at_us
+        since_us, blind_us = at_us - HOUR_US, at_us - 42_000_000
         lag = (0.6 + 0.1 * math.sin(at_us / 1e6), 1.8, 4.2)
         return Overview(
             at_us=at_us,
             source="day.axlog" if self._all.live is None else "redis://localhost:6379/0",
             scopes=(
                 ScopeRow(ACCOUNT, FeedState.LIVE, at_us - HOUR_US, None, "bridge-1", 7, 2, 3.4, at_us - 400_000, lag),
-                ScopeRow("m0", FeedState.LIVE, at_us - HOUR_US, None, "bridge-1", 12, 600, self._all.rate, at_us - 900, lag),
-                ScopeRow("m1", FeedState.BLIND, at_us - 42_000_000, "the platform closed the session", "bridge-2", 3, 40, 0.0,
-                         at_us - 42_000_000, None),
+                ScopeRow("m0", FeedState.LIVE, since_us, None, "bridge-1", 12, 600, self._all.rate, at_us - 900, lag),
+                ScopeRow("m1", FeedState.BLIND, blind_us, _CLOSED, "bridge-2", 3, 40, 0.0, blind_us, None),
             ),
             workers=(
                 WorkerRow("bridge-1", at_us + 2_600_000, (ACCOUNT, "m0")),
@@ -129,7 +130,7 @@ class FakeFeed:
                 WorkerRow("bridge-3", at_us + 2_200_000, ()),
             ),
             clients=(
-                ClientRow(ACCOUNT, "c1", "momentum", "trader-1", ("candles:BTCUSDT:1m", "orders", "ticker:BTCUSDT"), at_us),
+                ClientRow(ACCOUNT, "c1", "momentum", "trader-1", ("candles:BTCUSDT:1m", "orders"), at_us),
                 ClientRow(ACCOUNT, "c2", "screener", "trader-2", ("ticker:all",), at_us),
             ),
             logs=(
@@ -176,8 +177,8 @@ class FakeFeed:
         seed = _seed(symbol)
         end_us = min(self.at_us, open_us + length_us)
         steps = [_value(seed, open_us + (end_us - open_us) * step // 11) for step in range(12)]
-        return Bar(open_us // 1000, steps[0], max(steps), min(steps), steps[-1], 10 + seed % 7 + open_us // length_us % 9,
-                   is_closed=end_us == open_us + length_us)  # fmt: skip
+        volume, is_closed = 10 + seed % 7 + open_us // length_us % 9, end_us == open_us + length_us
+        return Bar(open_us // 1000, steps[0], max(steps), min(steps), steps[-1], volume, is_closed)
 
     def symbols(self) -> Sequence[str]:
         return sorted(self._all.names)
@@ -190,7 +191,11 @@ class FakeFeed:
             return AccountView(scope, (), None, None)
         at_us = self.at_us
         orders = tuple(_order(number, at_us) for number in range(40))
-        portfolio = {"balance": "10482.55", "equity": "11020.13", "positions": [{"symbol": "BTCUSDT", "quantity": "0.25"}]}
+        portfolio = {
+            "balance": "10482.55",
+            "equity": "11020.13",
+            "positions": [{"symbol": "BTCUSDT", "quantity": "0.25"}],
+        }
         return AccountView(scope, orders, portfolio, at_us - 2_000_000)
 
     async def events(
@@ -216,15 +221,24 @@ class FakeFeed:
         topic = {"ticker": f"ticker:{symbol}", "candles": f"candles:{symbol}:1m"}.get(kind, kind)
         scope = ACCOUNT if kind == "orders" else "m0"
         price = f"{_value(_seed(symbol), received_us):.2f}"
-        summary = {"orders": f"order_id=o-{number % 997} status=filled", "status": "state=live"}.get(kind, f"price={price} volume=1.5")
-        return EventRow(EventKey(scope, topic, 12, number % 1_000_000, received_us), kind, received_us // 1000 - 1, summary)
+        summary = {"orders": f"order_id=o-{number % 997} status=filled", "status": "state=live"}.get(
+            kind, f"price={price} volume=1.5"
+        )
+        return EventRow(
+            EventKey(scope, topic, 12, number % 1_000_000, received_us), kind, received_us // 1000 - 1, summary
+        )
 
     async def event(self, key: EventKey) -> EventDetail | None:
         step_us = max(1, int(1e6 / self._all.rate))
         row = self._event(key.received_us // step_us, step_us)
-        near = [replace(row, key=replace(key, seq=(key.seq or 0) + by, received_us=key.received_us + by * 240_000)) for by in range(-3, 4)]
+        near = [
+            replace(row, key=replace(key, seq=(key.seq or 0) + by, received_us=key.received_us + by * 240_000))
+            for by in range(-3, 4)
+        ]
         fields: dict[str, Any] = {"symbol": "BTCUSDT", "price": "64231.50", "volume": "1.5", "note": "<b>as text</b>"}
-        return EventDetail(row, f"{key.received_us // 1000}-0", key.received_us + 700, fields, 96, tuple(near[:3]), tuple(near[4:]))
+        return EventDetail(
+            row, f"{key.received_us // 1000}-0", key.received_us + 700, fields, 96, tuple(near[:3]), tuple(near[4:])
+        )
 
     def gaps(self) -> list[GapRow]:
         return [gap for gap in _gaps(self._all.start_us) if gap.since_us <= self.at_us]
@@ -246,6 +260,10 @@ class FakeTravel(FakeFeed):
 
     def _within(self, at_us: int) -> int:
         return min(max(at_us, self._all.start_us), self._all.clock())
+
+    @property
+    def generation(self) -> int:
+        return 0
 
     @property
     def is_playing(self) -> bool:
@@ -289,16 +307,32 @@ def _value(seed: int, us: int) -> float:
 
 def _order(number: int, at_us: int) -> OrderRow:
     status = ("new", "partially_filled", "filled", "cancelled")[number % 4]
-    fields = {"order_id": f"o-{900 - number}", "status": status, "quantity": f"{0.1 * (number + 1):.2f}", "price": "64200.00"}
-    return OrderRow(f"o-{900 - number}", KNOWN[number % 8], ("buy", "sell")[number % 2], status, at_us - number * 9_000_000,
-                    number % 4 < 2, fields)  # fmt: skip
+    fields = {
+        "order_id": f"o-{900 - number}",
+        "status": status,
+        "quantity": f"{0.1 * (number + 1):.2f}",
+        "price": "64200.00",
+    }
+    side, received_us = ("buy", "sell")[number % 2], at_us - number * 9_000_000
+    return OrderRow(f"o-{900 - number}", KNOWN[number % 8], side, status, received_us, number % 4 < 2, fields)
 
 
 def _gaps(start_us: int) -> list[GapRow]:
     blind, lost = start_us + HOUR_US // 2, start_us + HOUR_US // 5
     return [
-        GapRow("m0", None, FeedState.BLIND, "upstream_lost", blind, blind + 90_000_000, None, "the platform closed the session"),
-        GapRow("m0", "ticker:ETHUSDT", FeedState.LIVE, "dropped", lost, lost + 4_000_000, 1_204, "the log had been trimmed"),
+        GapRow(
+            "m0",
+            None,
+            FeedState.BLIND,
+            "upstream_lost",
+            blind,
+            blind + 90_000_000,
+            None,
+            "the platform closed the session",
+        ),
+        GapRow(
+            "m0", "ticker:ETHUSDT", FeedState.LIVE, "dropped", lost, lost + 4_000_000, 1_204, "the log had been trimmed"
+        ),
     ]
 
 

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 from nicegui import Client, ui
 
+from agentexchange import AgentExchangeError
+
 from .shell import Shell
 from .viewer import Viewer
 
 if TYPE_CHECKING:
-    from ..feed import Inspection
+    from agentexchange_bridge.inspector.feed import Inspection
 
 __all__ = ["MAX_VIEWERS", "show_pages"]
 
@@ -31,8 +33,15 @@ def show_pages(inspection: Inspection) -> set[Viewer]:
             return
         viewer = Viewer(inspection, panel=panel, moment=t, symbol=symbol)
         viewers.add(viewer)
+        ui.context.client.on_exception(_tell)
         ui.context.client.on_delete(lambda: viewers.discard(viewer))
         ui.context.client.on_delete(viewer.close)
         Shell(viewer)
 
     return viewers
+
+
+def _tell(error: Exception) -> None:
+    """What a click could not do; anything but Redis being away is a fault of ours, and in the log."""
+    known = isinstance(error, AgentExchangeError)
+    ui.notify(str(error) if known else "That failed: see the inspector's log.", type="negative")

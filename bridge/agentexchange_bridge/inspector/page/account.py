@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from nicegui import ui
 
 from .dialog import SideDialog
-from .format import clock, day_clock, short_scope
+from .format import NONE, clock, day_clock, short_scope
 from .grid import Grid, column
 from .parts import block, facts, fields_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from ..views import AccountView, OrderRow
+    from agentexchange_bridge.inspector.views import AccountView, OrderRow
+
     from .grid import Row
     from .viewer import Viewer
 
@@ -33,7 +34,9 @@ class AccountPanel:
         self._view: AccountView | None = None
         with ui.element("div").classes("ax-tools"):
             self._choice = ui.select({}, on_change=self._choose)
-            self._choice.props('dense outlined options-dense prefix="Account" aria-label="Account"').classes("ax-account")
+            self._choice.props('dense outlined options-dense prefix="Account" aria-label="Account"').classes(
+                "ax-account"
+            )
             self._none = ui.label("").classes("ax-soft")
         with ui.element("div").classes("ax-pair ax-pair-orders"):
             with block("Orders", classes="ax-tall"):
@@ -60,10 +63,14 @@ class AccountPanel:
         if self._viewer.account not in scopes:
             self._viewer.account = scopes[0] if scopes else ""
         if list(self._choice.options) != scopes:
-            self._choice.set_options({scope: short_scope(scope) for scope in scopes}, value=self._viewer.account or None)
+            self._choice.set_options(
+                {scope: short_scope(scope) for scope in scopes}, value=self._viewer.account or None
+            )
         self._choice.set_visibility(bool(scopes))
         self._none.text = (
-            "" if scopes else "No account is shown: start the inspector with its API key, by AGENTEXCHANGE_API_KEY or --api-key-file."
+            ""
+            if scopes
+            else "No account is shown: start the inspector with its API key (AGENTEXCHANGE_API_KEY or --api-key-file)."
         )
 
     async def _choose(self, event: Any) -> None:
@@ -105,19 +112,19 @@ def _lines(name: str, value: Any) -> Iterator[tuple[str, str]]:
         for index, inner in enumerate(value):
             yield from _lines(f"{name}.{index}", inner)
     else:
-        yield name, "–" if value is None else str(value)
+        yield name, NONE if value is None else str(value)
 
 
 def _orders(on_open: Callable[[str], None]) -> Grid:
     return Grid(
         [
-            column("time", "Received", width=116, kind="number", wide_only=True),
+            column("time", "Received", width=112, kind="number", wide_only=True),
             column("id", "Order", kind="code", wide_only=True),
             column("symbol", "Symbol", kind="code"),
-            column("side", "Side", width=74),
-            column("status", "Status", width=148, kind="state"),
-            column("quantity", "Quantity", width=110, kind="number", wide_only=True),
-            column("price", "Price", width=110, kind="number", wide_only=True),
+            column("side", "Side", width=66),
+            column("status", "Status", width=142, kind="state"),
+            column("quantity", "Quantity", width=156, kind="number", wide_only=True),
+            column("price", "Price", width=128, kind="number", wide_only=True),
         ],
         label="Orders, newest first",
         empty="No orders of this account are held at this moment.",

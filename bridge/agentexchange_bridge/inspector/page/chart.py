@@ -14,7 +14,8 @@ from .format import clock, day_clock
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..views import Bar
+    from agentexchange_bridge.inspector.views import Bar
+
     from .viewer import Viewer
 
 __all__ = ["CandleChart", "chart_options"]
@@ -61,7 +62,7 @@ class CandleChart:
             bars = []
             self._empty.text = str(exc)
         else:
-            self._empty.text = "" if bars else f"No {self._interval} candles of {symbol} are held at this moment."
+            self._empty.text = "" if bars else _none(symbol, self._interval)
         finally:
             self._is_drawing = False
         self._draw(symbol, bars, anew=anew)
@@ -85,6 +86,13 @@ class CandleChart:
         await self.refresh(anew=True)
 
 
+def _none(symbol: str, interval: str) -> str:
+    return (
+        f"No {interval} candles of {symbol} are held at this moment. A bridge carries those that a program wants, "
+        f"or that it was started with: --topic candles:{symbol}:{interval}"
+    )
+
+
 def chart_data(bars: Sequence[Bar]) -> dict[str, Any]:
     """What changes within a candle: it is sent often, so without times and looks."""
     prices = [[_short(price) for price in (bar.open, bar.close, bar.low, bar.high)] for bar in bars]
@@ -101,22 +109,23 @@ def chart_options(bars: Sequence[Bar], *, is_dark: bool) -> dict[str, Any]:
     series = chart_data(bars)["series"]
     times = [day_clock(bar.open_time_ms * 1000)[5:16] for bar in bars]
     line = {"lineStyle": {"color": colour["line"]}}
+    none, sides = {"show": False}, {"left": 8, "right": 64}
     label = {"color": colour["text"], "fontSize": 11}
     return {
         "animation": False,
         "backgroundColor": "transparent",
         "tooltip": {"trigger": "axis", "axisPointer": {"type": "cross"}, "confine": True},
         "axisPointer": {"link": [{"xAxisIndex": "all"}]},
-        "grid": [{"left": 8, "right": 64, "top": 12, "height": "68%"}, {"left": 8, "right": 64, "bottom": 24, "height": "16%"}],
+        "grid": [{**sides, "top": 12, "height": "68%"}, {**sides, "bottom": 24, "height": "16%"}],
         "xAxis": [
-            {"type": "category", "gridIndex": 0, "axisLine": line, "axisLabel": {"show": False}, "axisTick": {"show": False},
+            {"type": "category", "gridIndex": 0, "axisLine": line, "axisLabel": none, "axisTick": none,
              "data": times},
-            {"type": "category", "gridIndex": 1, "axisLine": line, "axisLabel": label, "axisTick": {"show": False},
+            {"type": "category", "gridIndex": 1, "axisLine": line, "axisLabel": label, "axisTick": none,
              "data": times},
         ],
         "yAxis": [
             {"scale": True, "position": "right", "gridIndex": 0, "axisLabel": label, "splitLine": line},
-            {"position": "right", "gridIndex": 1, "axisLabel": {"show": False}, "splitLine": {"show": False}},
+            {"position": "right", "gridIndex": 1, "axisLabel": none, "splitLine": none},
         ],
         "series": [
             {"type": "candlestick", "name": "Price", "xAxisIndex": 0, "yAxisIndex": 0, "barMaxWidth": 14,

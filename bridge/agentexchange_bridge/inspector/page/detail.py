@@ -11,7 +11,8 @@ from .format import NONE, clock, day_clock, milliseconds, size
 from .parts import facts, fields_of, heading
 
 if TYPE_CHECKING:
-    from ..views import EventDetail, EventKey, EventRow
+    from agentexchange_bridge.inspector.views import EventDetail, EventKey, EventRow
+
     from .viewer import Viewer
 
 __all__ = ["event_facts", "show_event"]

@@ -13,7 +13,8 @@ from .grid import Grid, column
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..views import EventKey, EventRow
+    from agentexchange_bridge.inspector.views import EventKey, EventRow
+
     from .grid import Row
     from .viewer import Viewer
 
@@ -42,9 +43,13 @@ class EventsPanel:
         self._has_more = True
         with ui.element("div").classes("ax-tools"):
             self._filter = ui.input(
-                placeholder="price > 65000 and symbol = 'BTCUSDT', or a topic", value=viewer.filter_text, on_change=self._filtered
+                placeholder="price > 65000 and symbol = 'BTCUSDT', or a topic",
+                value=viewer.filter_text,
+                on_change=self._filtered,
             )
-            self._filter.props('dense outlined clearable debounce=350 aria-label="Filter events" hint="Press / to filter" hide-hint')
+            self._filter.props(
+                'dense outlined clearable debounce=350 aria-label="Filter events" hint="Press / to filter" hide-hint'
+            )
             self._filter.classes("ax-search ax-filter ax-wide")
             self._toggles()
             self._held = ui.button("Follow", icon="vertical_align_top", on_click=self._follow)
@@ -169,4 +174,3 @@ def event_row(row: EventRow) -> Row:
 def _press(button: ui.button, *, pressed: bool) -> None:
     button.props(f"aria-pressed={'true' if pressed else 'false'} icon={'check' if pressed else ''}")
     button.classes(**{"add" if pressed else "remove": "ax-pressed"})
-

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from agentexchange_schemas import FeedState
 
@@ -12,8 +11,20 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = [
-    "NONE", "Look", "age", "as_json", "clock", "count", "day_clock", "iso", "look_of", "milliseconds", "rate", "short_scope",
-    "size", "spark", "span",
+    "NONE",
+    "Look",
+    "age",
+    "clock",
+    "count",
+    "day_clock",
+    "iso",
+    "look_of",
+    "milliseconds",
+    "rate",
+    "short_scope",
+    "size",
+    "span",
+    "spark",
 ]  # fmt: skip
 
 NONE: Final = "–"
@@ -136,8 +147,3 @@ def spark(prices: Sequence[float]) -> str:
         return _LEVELS[top // 2] * len(prices)
     scale = top / (high - low)
     return "".join(_LEVELS[int((price - low) * scale)] for price in prices)
-
-
-def as_json(value: Any) -> str:
-    """For people: indented, characters as they are; what JSON has no type for as its text."""
-    return json.dumps(value, indent=2, ensure_ascii=False, default=str)

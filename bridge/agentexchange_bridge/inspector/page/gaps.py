@@ -12,7 +12,8 @@ from .grid import Grid, column
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from ..views import GapRow
+    from agentexchange_bridge.inspector.views import GapRow
+
     from .grid import Row
     from .viewer import Viewer
 

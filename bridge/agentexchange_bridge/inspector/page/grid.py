@@ -21,12 +21,20 @@ ROW_HEIGHT: Final = 34  # pixels
 
 # Enter opens what a click opens: the grid itself gives Enter no meaning in cells that cannot be edited.
 _ENTER_CLICKS: Final = "e => { if (e.event.key === 'Enter') e.event.target.click(); }"
-_BY_NUMBER: Final = "(a, b) => (parseFloat(a) || 0) - (parseFloat(b) || 0)"  # the texts are the platform's exact numbers
+_BY_NUMBER: Final = (
+    "(a, b) => (parseFloat(a) || 0) - (parseFloat(b) || 0)"  # the texts are the platform's exact numbers
+)
 _TONE: Final = "p => 'ax-state ax-' + (p.data.tone || 'idle')"
 
 
 def column(
-    field: str, title: str, *, width: int | None = None, flex: int | None = None, kind: str = "text", wide_only: bool = False
+    field: str,
+    title: str,
+    *,
+    width: int | None = None,
+    flex: int | None = None,
+    kind: str = "text",
+    wide_only: bool = False,
 ) -> Column:
     """One column.
 
@@ -79,7 +87,12 @@ class Grid:
             {
                 "columnDefs": list(columns),
                 "rowData": [],
-                "defaultColDef": {"sortable": True, "resizable": True, "suppressMovable": True, "suppressHeaderMenuButton": True},
+                "defaultColDef": {
+                    "sortable": True,
+                    "resizable": True,
+                    "suppressMovable": True,
+                    "suppressHeaderMenuButton": True,
+                },
                 ":getRowId": "p => p.data.id",
                 ":onCellKeyDown": _ENTER_CLICKS,
                 "rowHeight": ROW_HEIGHT,

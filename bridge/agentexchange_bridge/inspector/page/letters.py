@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from nicegui import ui
 
+from agentexchange import AgentExchangeError
+
 from .dialog import SideDialog, confirm
 from .format import day_clock, short_scope
 from .grid import Grid, column
@@ -14,7 +16,8 @@ from .parts import facts, fields_of, heading
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from ..views import DeadLetterRow
+    from agentexchange_bridge.inspector.views import DeadLetterRow
+
     from .grid import Row
     from .viewer import Viewer
 
@@ -39,7 +42,7 @@ class LettersPanel:
         """Read them again."""
         try:
             letters = await self._viewer.inspection.dead_letters()
-        except ConnectionError as exc:
+        except AgentExchangeError as exc:
             self._problem.text = str(exc)
             return
         self._problem.text = ""
@@ -70,13 +73,15 @@ class LettersPanel:
 
         dialog.close()
         confirm(
-            f"Drop {letter.topic} of {letter.group} for good? Nobody will work on it any more.", action="Drop", on_yes=drop
+            f"Drop {letter.topic} of {letter.group} for good? Nobody will work on it any more.",
+            action="Drop",
+            on_yes=drop,
         )
 
     async def _do(self, letter: DeadLetterRow, act: Callable[[DeadLetterRow], Awaitable[bool]], done: str) -> None:
         try:
             was_there = await act(letter)
-        except ConnectionError as exc:
+        except AgentExchangeError as exc:
             ui.notify(str(exc), type="negative")
             return
         ui.notify(done if was_there else "It was gone already: somebody else took it up.", type="info")

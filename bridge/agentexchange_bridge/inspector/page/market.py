@@ -15,7 +15,8 @@ from .grid import Grid, column
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ..views import PriceRow
+    from agentexchange_bridge.inspector.views import PriceRow
+
     from .grid import Row
     from .viewer import Viewer
 
@@ -33,8 +34,12 @@ _SPARK: Final = """p => {
   const line = document.createElementNS(ns, 'polyline'), step = 100 / Math.max(1, v.length - 1);
   line.setAttribute('points', [...v].map((c, i) => (i * step).toFixed(1) + ',' + (35 - parseInt(c, 36))).join(' '));
   svg.append(line); return svg; }"""
-_CHANGE: Final = "p => p.value == null ? '–' : (p.value > 0 ? '+' : p.value < 0 ? '−' : '') + Math.abs(p.value).toFixed(2) + ' %'"
-_CHANGE_CLASS: Final = "p => 'ag-right-aligned-cell ax-number ' + (p.value > 0 ? 'ax-up' : p.value < 0 ? 'ax-down' : '')"
+_CHANGE: Final = (
+    "p => p.value == null ? '–' : (p.value > 0 ? '+' : p.value < 0 ? '−' : '') + Math.abs(p.value).toFixed(2) + ' %'"
+)
+_CHANGE_CLASS: Final = (
+    "p => 'ag-right-aligned-cell ax-number ' + (p.value > 0 ? 'ax-up' : p.value < 0 ? 'ax-down' : '')"
+)
 # Tells which rows can be seen, when others can be: only these are kept up to date.
 _SEEN: Final = """() => {
   const element = getElement(%d), grid = element?.api, ids = [];
@@ -120,7 +125,9 @@ class MarketPanel:
             with ui.element("section").classes("ax-block ax-market-list").props('aria-label="Prices"'):
                 with ui.element("div").classes("ax-tools"):
                     search = ui.input(placeholder="Search a symbol", on_change=self._search)
-                    search.props('dense outlined clearable debounce=150 aria-label="Search a symbol"').classes("ax-search ax-filter")
+                    search.props('dense outlined clearable debounce=150 aria-label="Search a symbol"').classes(
+                        "ax-search ax-filter"
+                    )
                     self._count = ui.label("").classes("ax-soft")
                 self._grid = self._make_grid()
             with ui.element("section").classes("ax-block ax-market-chart").props('aria-label="Candles"'):

@@ -13,7 +13,8 @@ from .parts import Tile, block
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ..views import ClientRow, LogRow, Overview, ScopeRow, WorkerRow
+    from agentexchange_bridge.inspector.views import ClientRow, LogRow, Overview, ScopeRow, WorkerRow
+
     from .grid import Row
     from .viewer import Viewer
 
@@ -110,7 +111,7 @@ def _scopes() -> Grid:
             column("p50", "Lag 50 %", width=96, kind="number", wide_only=True),
             column("p99", "Lag 99 %", width=96, kind="number", wide_only=True),
             column("topics", "Topics", width=84, kind="number", wide_only=True),
-            column("epoch", "Epoch", width=80, kind="number", wide_only=True),
+            column("epoch", "Epoch", width=144, kind="number", wide_only=True),
             column("worker", "Worker", wide_only=True, kind="code"),
             column("since", "Since", width=92, kind="number", wide_only=True),
             column("message", "Says", flex=2, wide_only=True),

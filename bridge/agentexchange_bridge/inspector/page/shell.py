@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
 from nicegui import ui
+
+from agentexchange import AgentExchangeError
 
 from .account import AccountPanel
 from .events import EventsPanel
@@ -22,6 +23,8 @@ from .timebar import TimeBar
 from .viewer import PANELS
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from .panel import Panel
     from .viewer import Viewer
 
@@ -53,7 +56,7 @@ class Shell:
         self._client = ui.context.client
         self._panel: Panel
         self._due_at = 0.0
-        self._jumps_shown = -1
+        self._version_shown: tuple[int, int] | None = None
         self._link_shown = ""
         self._is_started = False
         self._awaits_letter = False
@@ -64,6 +67,8 @@ class Shell:
         self._rail_buttons = self._rail()
         with ui.element("div").classes("ax-main"):
             self._bar = TimeBar(viewer)
+            self._problem = ui.label("").classes("ax-away").props("role=alert")
+            self._problem.set_visibility(False)
             self._room = ui.element("section").classes("ax-panel")
         self._open(viewer.panel)
         ui.on("ax_browser", self._told)
@@ -90,7 +95,9 @@ class Shell:
                 with button.classes("ax-rail-button"):
                     ui.icon(icon).props("aria-hidden=true")
                     ui.label(title)
-                    ui.tooltip(f"{title} ({number}, or g {letter})").props("delay=600 anchor='center right' self='center left'")
+                    ui.tooltip(f"{title} ({number}, or g {letter})").props(
+                        "delay=600 anchor='center right' self='center left'"
+                    )
                 buttons[name] = button
         return buttons
 
@@ -104,7 +111,7 @@ class Shell:
         for each, button in self._rail_buttons.items():
             button.classes(**{"add" if each == name else "remove": "ax-is-open"})
             button.props["aria-current"] = "page" if each == name else "false"
-        self._jumps_shown = -1
+        self._version_shown = None
 
     async def _tick(self) -> None:
         """Send what changed; then wait for the browser to have worked it off: a slow one gets less, not later."""
@@ -123,13 +130,24 @@ class Shell:
             ui.notify(f"The link's moment cannot be read: {exc}", type="warning")
 
     async def _show(self) -> None:
+        """All that changed; where Redis is away, that, and again with the next tick."""
         async with self._showing:
-            await self._show_changes()
+            try:
+                await self._show_changes()
+            except AgentExchangeError as exc:
+                self._version_shown = None
+                self._say(str(exc))
+            else:
+                self._say("")
+
+    def _say(self, problem: str) -> None:
+        self._problem.text = problem
+        self._problem.set_visibility(bool(problem))
 
     async def _show_changes(self) -> None:
         viewer = self._viewer
-        anew = viewer.jumps != self._jumps_shown
-        self._jumps_shown = viewer.jumps
+        anew = viewer.version != self._version_shown
+        self._version_shown = viewer.version
         if viewer.feed is not None and not self._source.text:
             self._source.text = viewer.feed.overview().source
         await self._bar.refresh()
@@ -155,7 +173,7 @@ class Shell:
                 self._dark.value = value
                 self._theme.props(f"icon={icon}")
         if (was_dark, was_hidden) != (self._viewer.browser.is_dark, self._viewer.browser.is_hidden):
-            self._jumps_shown = -1
+            self._version_shown = None
 
     def _next_theme(self) -> None:
         values = [value for value, _, _ in _THEMES]

@@ -15,7 +15,8 @@ from .viewer import SPEEDS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..views import Bucket, GapRow, TimeLine
+    from agentexchange_bridge.inspector.views import Bucket, GapRow, TimeLine
+
     from .viewer import Viewer
 
 __all__ = ["TimeBar", "drawing"]
@@ -44,7 +45,11 @@ class TimeBar:
                 self._slider.on("pan", self._pan, ["0"], js_handler="(phase) => emit(phase)")
                 self._slider.on("change", self._go)
                 with ui.element("div").classes("ax-ends-of-line ax-figures"):
-                    self._first, self._hint, self._last = ui.label(NONE), ui.label("").classes("ax-soft"), ui.label(NONE)
+                    self._first, self._hint, self._last = (
+                        ui.label(NONE),
+                        ui.label("").classes("ax-soft"),
+                        ui.label(NONE),
+                    )
             self._buttons()
 
     async def refresh(self) -> None:
@@ -81,7 +86,9 @@ class TimeBar:
             choice = ui.toggle({speed: f"{speed:g}×" for speed in SPEEDS}, value=SPEEDS[0])
             choice.on_value_change(lambda event: self._viewer.set_speed(event.value))
             choice.props('dense unelevated no-caps aria-label="Speed"').classes("ax-choice")
-            self._goto = ui.input(placeholder="Go to: 10m ago, 14:03…").props('dense outlined aria-label="Go to a moment"')
+            self._goto = ui.input(placeholder="Go to: 10m ago, 14:03…").props(
+                'dense outlined aria-label="Go to a moment"'
+            )
             self._goto.classes("ax-goto").on("keydown.enter", self._go_to_text)
 
     def _show_moment(self) -> None:
@@ -158,8 +165,11 @@ def _gap(gap: GapRow, line: TimeLine, length_us: int) -> str:
     left = _x(gap.since_us, line, length_us)
     width = max(_MIN_GAP, _x(gap.until_us or line.end_us, line, length_us) - left)
     lasted = "still lasts" if gap.until_us is None else span(gap.until_us - gap.since_us)
-    words = f"{look_of(gap.state).word} since {clock(gap.since_us)}, {lasted}: {gap.topic or gap.scope}, {gap.cause or ''}"
+    words = (
+        f"{look_of(gap.state).word} since {clock(gap.since_us)}, {lasted}: {gap.topic or gap.scope}, {gap.cause or ''}"
+    )
+    place = f'x="{left:.1f}" width="{width:.1f}"'
     return (
-        f'<g class="ax-gap"><title>{escape(words)}</title><rect x="{left:.1f}" width="{width:.1f}" y="0" height="{_HEIGHT}"/>'
-        f'<rect class="ax-gap-mark" x="{left:.1f}" width="{width:.1f}" y="{_HEIGHT}" height="{_MARK}"/></g>'
+        f'<g class="ax-gap"><title>{escape(words)}</title><rect {place} y="0" height="{_HEIGHT}"/>'
+        f'<rect class="ax-gap-mark" {place} y="{_HEIGHT}" height="{_MARK}"/></g>'
     )

@@ -15,7 +15,7 @@ from .format import iso
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from ..feed import Feed, Inspection, Travel
+    from agentexchange_bridge.inspector.feed import Feed, Inspection, Travel
 
 __all__ = ["PANELS", "SPEEDS", "Browser", "Viewer"]
 
@@ -73,6 +73,11 @@ class Viewer:
     def travel(self) -> Travel | None:
         """The journey; None while live."""
         return self._travel
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """Changes whenever what was shown before says nothing about now."""
+        return self.jumps, 0 if self._travel is None else self._travel.generation
 
     @property
     def feed(self) -> Feed | None:
