@@ -79,7 +79,7 @@ def test_twenty_pages_that_came_and_went_leave_nothing_behind(
     for number in range(20):
         other = page.context.new_page()  # shares the cache of the first
         other.goto(f"{url}/?panel={('market', 'events')[number % 2]}&t=10m")
-        expect(other.get_by_role("status").first).to_contain_text("not live")
+        expect(other.get_by_role("status").first).to_contain_text("Not live")
         other.close()
     page.wait_for_timeout(2000)
     process.signal(signal.SIGUSR1)

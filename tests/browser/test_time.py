@@ -32,7 +32,7 @@ def test_the_time_line_leads_into_the_past_and_back(fake: str, open_page: Callab
     box = page.get_by_role("slider").bounding_box()
     assert box is not None
     page.locator(".ax-slider").click(position={"x": 100, "y": 18})
-    expect(says(page)).to_contain_text("not live")
+    expect(says(page)).to_contain_text("Not live")
     before = moment(page)
     price = page.locator('[row-id="ADAUSDT"] [col-id="p"]')
     page.wait_for_timeout(300)  # the table follows the words within the same message, not the same frame
@@ -41,7 +41,7 @@ def test_the_time_line_leads_into_the_past_and_back(fake: str, open_page: Callab
     assert (moment(page), price.inner_text()) == (before, text), "the past stands still"
     page.get_by_role("button", name="Back to live").click()
     expect(says(page)).to_contain_text("Live")
-    expect(says(page)).not_to_contain_text("not live")
+    expect(says(page)).not_to_contain_text("Not live")
 
 
 def test_dragging_moves_the_moment(fake: str, open_page: Callable[..., Page]) -> None:
@@ -82,7 +82,7 @@ def test_a_moment_can_be_typed(fake: str, open_page: Callable[..., Page]) -> Non
     expect(page.locator(".q-notification")).to_contain_text("is no moment")
     field.fill("20m ago")
     field.press("Enter")
-    expect(says(page)).to_contain_text("not live")
+    expect(says(page)).to_contain_text("Not live")
 
 
 def test_the_keys_travel(fake: str, open_page: Callable[..., Page]) -> None:

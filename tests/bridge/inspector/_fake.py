@@ -157,7 +157,7 @@ class FakeFeed:
         spark = (*_line(seed, moment_us // 5_000_000), _value(seed, moment_us))
         return PriceRow(
             symbol=name,
-            price=f"{spark[-1]:.2f}",
+            price=f"{spark[-1]:.{2 if spark[-1] > 1 else 5}f}",
             change_pct=(spark[-1] / spark[0] - 1) * 100,
             spark=spark,
             received_us=moment_us,
@@ -301,8 +301,25 @@ def _seed(name: str) -> int:
 
 
 def _value(seed: int, us: int) -> float:
-    x = us / 6e7 + seed * 12.9898
-    return (20 + seed * 37 % 900) * (1 + 0.01 * math.sin(x) + 0.004 * math.sin(x * 7.3) + 0.0015 * math.sin(x * 61))
+    """A price that wanders at every scale, always the same at the same moment."""
+    x, wander = us / 6e7 + seed, 0.0
+    for step, height in ((240.0, 0.02), (47.0, 0.009), (11.0, 0.004), (2.3, 0.0018), (0.4, 0.0007)):
+        cell = math.floor(x / step)
+        part = x / step - cell
+        part = part * part * (3 - 2 * part)
+        wander += height * (_hash(seed, step, cell) * (1 - part) + _hash(seed, step, cell + 1) * part)
+    return _BASES.get(seed, 0.5 + seed * 37 % 900) * (1 + wander)
+
+
+@lru_cache(maxsize=65_536)
+def _hash(seed: int, step: float, cell: int) -> float:
+    return random.Random(f"{seed} {step} {cell}").uniform(-1, 1)
+
+
+_BASES = {
+    _seed(name): price
+    for name, price in zip(KNOWN, (64_231.5, 3_182.4, 151.2, 584.1, 0.5213, 0.4419, 0.1587, 27.36), strict=True)
+}
 
 
 def _order(number: int, at_us: int) -> OrderRow:

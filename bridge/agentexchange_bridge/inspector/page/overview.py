@@ -37,12 +37,13 @@ class OverviewPanel:
         with block("Feed"):
             self._scopes = _scopes()
         with ui.element("div").classes("ax-pair"):
-            with block("Workers"):
+            with block("Workers") as workers:
                 self._worker_grid = _workers()
             with block("Logs"):
                 self._log_grid = _logs()
-        with block("Who listens to what"):
+        with block("Who listens to what") as clients:
             self._client_grid = _clients()
+        self._only_live = (workers, clients)
 
     async def refresh(self, *, anew: bool) -> None:  # noqa: ARG002 - the rows are compared anyway
         """Show the installation as it is at the moment."""
@@ -51,20 +52,28 @@ class OverviewPanel:
             return
         seen = feed.overview()
         self._tiles(seen)
+        for part in self._only_live:
+            part.set_visibility(self._viewer.travel is None)
         self._scopes.show(scope_row(row, seen.at_us) for row in seen.scopes)
         self._worker_grid.show(worker_row(row, seen.at_us) for row in seen.workers)
         self._log_grid.show(log_row(row) for row in seen.logs)
         self._client_grid.show(client_row(row) for row in seen.clients)
 
     def _tiles(self, seen: Overview) -> None:
-        self._rate.show(rate(sum(row.events_per_s for row in seen.scopes)), f"{len(seen.scopes)} scopes")
+        self._rate.show(
+            rate(sum(row.events_per_s for row in seen.scopes)),
+            f"in {len(seen.scopes)} scope{'' if len(seen.scopes) == 1 else 's'}",
+        )
         lags = [row.lag_ms for row in seen.scopes if row.lag_ms is not None]
         worst = max(lags, key=lambda lag: lag[1], default=None)
+        self._logs.show(count(sum(row.entries for row in seen.logs)), _oldest(seen.logs))
+        if self._viewer.travel is not None:
+            for tile in (self._lag, self._memory, self._workers, self._clients):
+                tile.show(NONE, "known only live")
+            return
         self._lag.show(*((NONE, "no events yet") if worst is None else (milliseconds(worst[0]), _tail(worst))))
         limit = "no limit set" if seen.memory_limit_bytes is None else f"of {size(seen.memory_limit_bytes)}"
-        is_file = seen.memory_bytes is None and not self._viewer.can_be_live
-        self._memory.show(size(seen.memory_bytes), "a recording" if is_file else limit)
-        self._logs.show(count(sum(row.entries for row in seen.logs)), _oldest(seen.logs))
+        self._memory.show(size(seen.memory_bytes), limit)
         active = sum(1 for row in seen.workers if row.scopes)
         self._workers.show(str(len(seen.workers)), f"{active} active, {len(seen.workers) - active} standing by")
         topics = {topic for row in seen.clients for topic in row.topics}

@@ -74,7 +74,6 @@ class TimeBar:
             with ui.element("div").classes("ax-moment-words").props("role=status"):
                 self._mark = ui.label("").classes("ax-mark")
                 self._now = ui.label(NONE).classes("ax-now ax-figures")
-                self._not_live = ui.label("").classes("ax-not-live")
             self._back = ui.button("Back to live", icon="sensors", on_click=self._viewer.live)
             self._back.props("unelevated no-caps dense color=primary").classes("ax-back")
 
@@ -95,9 +94,8 @@ class TimeBar:
         viewer, feed = self._viewer, self._viewer.feed
         at_us = feed.at_us if feed is not None else None
         is_live = viewer.travel is None
-        self._mark.text = "Live" if is_live else "Recording" if not viewer.can_be_live else "Past"
+        self._mark.text = "Live" if is_live else "Not live: showing" if viewer.can_be_live else "Recording: showing"
         self._now.text = f"{clock(at_us)[:-4] if is_live else day_clock(at_us)} UTC"
-        self._not_live.text = "" if is_live else "not live" if viewer.can_be_live else ""
         self._moment.classes(**{"remove" if is_live else "add": "ax-is-past"})
         self._back.set_visibility(not is_live and viewer.can_be_live)
         is_playing = viewer.travel is None or viewer.travel.is_playing
