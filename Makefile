@@ -9,7 +9,7 @@ SECONDS ?= 60
 SEED    ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-redis check format bench chaos clean
+.PHONY: help demo test test-redis browser browser-soak pictures check format bench chaos clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,6 +37,15 @@ test: $(VENV)/.dev  ## The whole test suite
 
 test-redis: $(VENV)/.dev  ## The tests of the real servers once more, against Debian's redis-server
 	$(BIN)/python -m pytest -n 4 --dist worksteal --redis-servers redis tests/sdk tests/bridge tests/integration
+
+browser: $(VENV)/.dev  ## The inspector's pages in a real Chromium, which must be installed (under two minutes)
+	$(BIN)/python -m pytest tests/browser
+
+browser-soak: $(VENV)/.dev  ## 5,000 events/s before the inspector's pages: CPU and memory on both sides (SECONDS=300)
+	$(BIN)/python -m tests.browser.soak --seconds $(SECONDS) $(ARGS)
+
+pictures: $(VENV)/.dev  ## The pictures of docs/inspector.md anew, in docs/images
+	$(BIN)/python -m pytest tests/browser/test_pictures.py --pictures
 
 check: $(VENV)/.dev  ## Format, lint, types, import rules
 	$(BIN)/ruff format --check .

@@ -1,4 +1,4 @@
-"""A whole installation as processes: Valkey, a sandbox exchange, a bridge worker, and what the tests put before them."""
+"""A whole installation as processes: Valkey, sandbox exchange, bridge worker, and what the tests put before them."""
 
 from __future__ import annotations
 

@@ -181,7 +181,11 @@ async def _form(receive: Receive) -> dict[str, str]:
         more = message.get("more_body", False)
     if len(body) > _MAX_FORM:
         return {}
-    return {name: values[0] for name, values in parse_qs(body.decode("utf-8", "replace"), max_num_fields=8).items()}
+    try:
+        fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=8)
+    except ValueError:  # more of them
+        return {}
+    return {name: values[0] for name, values in fields.items()}
 
 
 def _with_headers(send: Send) -> Send:

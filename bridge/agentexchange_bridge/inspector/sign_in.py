@@ -41,7 +41,7 @@ class Attempts:
         """Seconds until the next attempt is looked at; 0 for now."""
         lists = [self._all, self._by_address.get(address, deque(maxlen=self._each))]
         waits = [times[0] + _WINDOW_S - self._clock() for times in lists if len(times) == times.maxlen]
-        return max(0, *(int(wait) + 1 for wait in waits if wait > 0)) if waits else 0
+        return max([0, *(int(wait) + 1 for wait in waits if wait > 0)])
 
     def failed(self, address: str) -> None:
         """Note a wrong token."""
