@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Recent", "Standing"]
 
-_EVENTS: Final = 20_000
+_EVENTS: Final = 40_000
 _BATCHES: Final = 4_000
 _ROWS: Final = 1_000  # of a standing choice
 _CHOICES: Final = 32

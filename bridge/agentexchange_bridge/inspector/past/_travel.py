@@ -45,6 +45,7 @@ __all__ = ["TravelFeed", "TravelOptions"]
 
 _MAX_ROWS: Final = 1_000
 _MAX_STEPS: Final = 1_000
+_MAX_US: Final = 253_402_300_799_999_999  # the end of the year 9999
 _SPEEDS: Final = (0.1, 1_000.0)
 _REST: Final = 3  # times as long as a frame took
 
@@ -183,7 +184,7 @@ class TravelFeed:
         async with self._moving:
             if self._wanted_us != at_us:
                 return  # whoever moves a slider wants to see where it is now
-            await self._show(max(0, at_us))
+            await self._show(min(max(0, at_us), _MAX_US))
         if self.is_playing:
             self.play(self._speed)
 
