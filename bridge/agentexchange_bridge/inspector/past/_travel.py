@@ -96,7 +96,6 @@ class TravelFeed:
         self._overview: Overview | None = None
         self._moving = asyncio.Lock()
         self._wanted_us = 0
-        self._generation = 0
 
     # The feed
 
@@ -104,11 +103,6 @@ class TravelFeed:
     def at_us(self) -> int:
         """The moment shown: every event up to it has happened."""
         return self._at_us
-
-    @property
-    def generation(self) -> int:
-        """See `Travel`."""
-        return self._generation
 
     @property
     def is_playing(self) -> bool:
@@ -231,7 +225,6 @@ class TravelFeed:
             self._overview = await overview_of_history(self._history, self._source)
         await self._look_away()
         self._board, self._at_us = board, at_us
-        self._generation += 1
 
     async def _step_on(self, count: int) -> None:
         for _ in range(count):
@@ -270,10 +263,17 @@ class TravelFeed:
         most = self._options.frame_events
         expected = sum(meter.rate for meter in self._board.meters.values()) * (until_us - self._at_us) / 1_000_000
         if expected > most or not await self._take_until(until_us, most):
-            await self._show(until_us)
+            await self._jump_to(until_us)
         self._at_us = max(self._at_us, until_us)
         for meter in self._board.meters.values():
             meter.mark(self._at_us / 1_000_000)
+
+    async def _jump_to(self, until_us: int) -> None:
+        """Take the newest of what lies between; a symbol without any keeps what it has."""
+        await board_at(self._history, self._board, until_us, self._options.moment)
+        show_states(self._board, self._notices, until_us)
+        self._board.charts.clear()
+        await self._look_away()
 
     async def _take_until(self, until_us: int, most: int) -> bool:
         """Take events up to a moment; False where there are more than may be taken at once."""
