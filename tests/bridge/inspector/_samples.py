@@ -95,7 +95,7 @@ class ListHistory:
         raws = raws[: bisect_left(raws, before_us, key=received_of)]
         page = raws[-min(count, self._most) :][::-1]
         self.read += len(page)
-        return Page(page, received_of(page[-1]) if len(page) < len(raws) else None)
+        return Page(page, received_of(page[-1]) if len(page) < len(raws) else None, len(page))
 
     async def forth(self, lane: Lane, after_us: int, count: int, *, topic: str | None = None) -> Page:
         await asyncio.sleep(0)
@@ -103,7 +103,7 @@ class ListHistory:
         raws = raws[bisect_right(raws, after_us, key=received_of) :]
         page = raws[: min(count, self._most)]
         self.read += len(page)
-        return Page(page, received_of(page[-1]) if len(page) < len(raws) else None)
+        return Page(page, received_of(page[-1]) if len(page) < len(raws) else None, len(page))
 
     async def topics(self, scope: str) -> set[str]:
         return {topic_of(raw) for lane, raws in self._raws.items() if lane.scope == scope for raw in raws}

@@ -101,7 +101,7 @@ async def _newest(history: History, lane: Lane, at_us: int, options: MomentOptio
         page = await history.back(lane, edge_us, options.page)
         notices += _notices_of(page)
         found = _newest_of(page) | found
-        read += options.page
+        read += page.read
         edge_us = page.edge_us
     missing = sorted(wanted - found.keys())
     return [*found.values(), *notices, *await history.newest(lane.scope, missing, at_us + 1)]

@@ -22,6 +22,8 @@ __all__ = ["RedisHistory", "lanes_of", "raws_of", "span_of"]
 
 _FIELD: Final = LOG_FIELD.encode()
 _KEYS_AT_ONCE: Final = 500
+_PAGE: Final = 500
+"""Log entries of one answer: as many of the largest envelopes fit into it."""
 _ORDERS: Final = str(Kind.ORDERS)
 _MAX_ORDERS: Final = 2_000
 _SAMPLED: Final = 200  # entries of a stretch
@@ -75,12 +77,14 @@ class RedisHistory:
     async def back(self, lane: Lane, before_us: int, count: int, *, topic: str | None = None) -> Page:  # noqa: ARG002 - a log has no index
         """See `History`."""
         if before_us <= 0:
-            return Page([], None)
+            return Page([], None, 0)
+        count = min(count, _PAGE)
         until = b"(" + id_of(before_us)
         return _page(await self._command("XREVRANGE", self.key(lane), until, "-", "COUNT", count), count)
 
     async def forth(self, lane: Lane, after_us: int, count: int, *, topic: str | None = None) -> Page:  # noqa: ARG002 - a log has no index
         """See `History`."""
+        count = min(count, _PAGE)
         after = b"(" + id_of(max(0, after_us))
         return _page(await self._command("XRANGE", self.key(lane), after, "+", "COUNT", count), count)
 
@@ -122,7 +126,7 @@ class RedisHistory:
 
 def _page(entries: list[Any], count: int) -> Page:
     edge_us = place_of(entries[-1][0]) if len(entries) >= count else None
-    return Page(raws_of(entries), edge_us)
+    return Page(raws_of(entries), edge_us, len(entries))
 
 
 def _sample(reply: Any, stretch: Stretch) -> Sample:
