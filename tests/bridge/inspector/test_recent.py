@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import random
 
-from agentexchange_bridge.inspector.live._recent import Recent
 from agentexchange_bridge.inspector.past import EventChoice
+from agentexchange_bridge.inspector.past._recent import Recent
 from tests.bridge.inspector._samples import START_US, tick
 
 EVERY = EventChoice("")

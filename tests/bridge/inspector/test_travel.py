@@ -402,3 +402,21 @@ async def test_nothing_recorded_is_nothing_shown() -> None:
     await asyncio.sleep(0)
     assert await feed.events() == []
     await feed.close()
+
+
+async def test_a_list_that_is_looked_at_again_and_again_reads_only_what_is_new() -> None:
+    history = ListHistory({LOG: market(50_000, every_us=10_000)})
+    feed = travel(history)
+    await feed.go(START_US + 400 * SECOND)
+    (row,) = await feed.events(filter_text="price = 39999")
+    history.read = 0
+    for _ in range(20):
+        assert await feed.events(filter_text="price = 39999") == [row]
+    assert history.read == 0
+    await feed.step(5)
+    assert [row.summary for row in await feed.events(filter_text="price > 40002", limit=2)] == [
+        "price 40005.0, quantity 2",
+        "price 40004.0, quantity 2",
+    ]
+    await feed.step(-3)
+    assert await feed.events(filter_text="price > 40002") == []

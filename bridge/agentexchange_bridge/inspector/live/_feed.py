@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from agentexchange.errors import ConnectionError as PublicConnectionError
 from agentexchange_bridge.inspector.board import MAX_BARS
-from agentexchange_bridge.inspector.past import EventChoice, bars_before, candle_topic, detail_of, rows_before
+from agentexchange_bridge.inspector.past import bars_before, candle_topic, detail_of
 from agentexchange_schemas import Layout
 
 from ._keeper import Keeper
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     )
 
 __all__ = ["LiveFeed"]
-
-_MAX_ROWS: Final = 1_000
 
 
 class LiveFeed:
@@ -106,17 +104,15 @@ class LiveFeed:
     async def events(
         self, *, filter_text: str = "", kinds: Sequence[str] = (), before: EventKey | None = None, limit: int = 200
     ) -> list[EventRow]:
-        """See `Feed.events`; fewer rows than asked for mean that no more were found among 40,000 events before."""
-        choice = EventChoice(filter_text, kinds)
-        limit = max(1, min(limit, _MAX_ROWS))
-        if before is not None:
-            until_us = before.received_us + 1
-            return await rows_before(self.history, choice, until_us, limit=limit, after=before)
-        recent = self._state.recent
-        standing = await recent.standing(choice)
-        if not standing.is_complete and len(standing.newest(limit)) < limit and self._state.away is None:
-            standing.begin_with(await rows_before(self.history, choice, recent.floor_us + 1, limit=_MAX_ROWS))
-        return standing.newest(limit)
+        """See `Feed.events` and `EventList.rows`."""
+        return await self._state.events.rows(
+            self.history,
+            filter_text=filter_text,
+            kinds=kinds,
+            before=before,
+            limit=limit,
+            is_away=self._state.away is not None,
+        )
 
     async def event(self, key: EventKey) -> EventDetail | None:
         """See `Feed.event`."""

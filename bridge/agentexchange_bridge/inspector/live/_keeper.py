@@ -136,7 +136,7 @@ class Keeper:
         self._reader.move(cursors)
         self._expect_notices(cursors)
         floor_us = max(map(place_of, cursors.values()))
-        state.recent.clear(floor_us)
+        state.events.recent.clear(floor_us)
         state.board.charts.clear()
         await board_at(state.history, state.board, max(floor_us, self._options.wall()))
         state.away = None
@@ -156,7 +156,7 @@ class Keeper:
         scope, take = lane.scope, self._state.board.take
         raws = raws_of(entries)
         self._seen[lane] = last_us = place_of(entries[-1][0])
-        self._state.recent.add(scope, raws, last_us)
+        self._state.events.recent.add(scope, raws, last_us)
         for raw in raws:
             try:
                 envelope = decode(raw)

@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from agentexchange_bridge.inspector.board import Board, Notices
-from agentexchange_bridge.inspector.past import RedisHistory
+from agentexchange_bridge.inspector.past import EventList, RedisHistory
 
 from ._look import Look
 from ._reader import ReadOptions
-from ._recent import Recent
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -64,7 +63,7 @@ class LiveState:
         keys: the log's key of each lane.
         board: the newest of everything.
         notices: what was told of the feed.
-        recent: the last events.
+        events: the list of them.
         look: what the installation says of itself.
         clients: who listens.
         away: the state of everything while Redis is away; None while it is there.
@@ -75,7 +74,7 @@ class LiveState:
         self._accounts = tuple(accounts)
         self._wall = options.wall
         self.notices = Notices()
-        self.recent = Recent()
+        self.events = EventList()
         self.clients: tuple[ClientRow, ...] = ()
         self.away: TopicState | None = None
         self.board = Board()

@@ -11,8 +11,9 @@ from agentexchange_bridge.inspector.board import order_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from agentexchange_bridge.inspector.past import EventChoice
     from agentexchange_bridge.inspector.views import EventRow
+
+    from ._choice import EventChoice
 
 __all__ = ["Recent", "Standing"]
 
