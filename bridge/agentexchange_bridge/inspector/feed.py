@@ -79,15 +79,7 @@ class Feed(Protocol):
 
 
 class Travel(Feed, Protocol):
-    """A feed of one viewer that shows the past.
-
-    After `go`, a step back and a jump of a fast play symbols may be gone: `prices` is to be asked with 0 then, and
-    `generation` says when.
-    """
-
-    @property
-    def generation(self) -> int:
-        """Grows whenever what is shown was built anew."""
+    """A feed of one viewer that shows the past. After `go` and a step back `prices` is to be asked with 0."""
 
     @property
     def is_playing(self) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ._feed import LiveFeed, LiveOptions, wall_us
+from ._feed import LiveFeed
 from ._reader import ReadOptions
+from ._state import LiveOptions, wall_us
 
 __all__ = ["LiveFeed", "LiveOptions", "ReadOptions", "wall_us"]

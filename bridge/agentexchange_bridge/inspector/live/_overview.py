@@ -10,48 +10,34 @@ from agentexchange_bridge.inspector.views import Overview, ScopeRow
 from agentexchange_schemas import FeedState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from agentexchange.recording import Lane
-    from agentexchange_bridge.inspector.board import Board
-    from agentexchange_bridge.inspector.views import ClientRow
-    from agentexchange_schemas import TopicState
-
-    from ._look import Look
+    from ._state import LiveState
 
 __all__ = ["overview_of"]
 
 _ALL = "ticker:all"
 
 
-def overview_of(
-    look: Look,
-    board: Board,
-    *,
-    at_us: int,
-    source: str,
-    clients: tuple[ClientRow, ...],
-    keys: Mapping[Lane, str],
-    away: TopicState | None,
-) -> Overview:
-    """What is shown; ``away`` is the state of every scope while Redis is."""
-    rows = [_scope_row(scope, look, board, away) for scope in board.meters]
-    logs = [log_row(keys[lane], span) for lane, span in look.spans.items()]
+def overview_of(state: LiveState, *, at_us: int, source: str) -> Overview:
+    """What is shown."""
+    look = state.look
+    rows = [_scope_row(scope, state) for scope in state.scopes]
+    logs = [log_row(state.keys[lane], span) for lane, span in look.spans.items()]
     return Overview(
         at_us=at_us,
         source=source,
         scopes=tuple(sorted(rows, key=lambda row: row.scope)),
         workers=look.workers,
-        clients=clients,
+        clients=state.clients,
         logs=tuple(sorted(logs, key=lambda row: row.key)),
         memory_bytes=look.memory_bytes,
         memory_limit_bytes=look.memory_limit_bytes,
     )
 
 
-def _scope_row(scope: str, look: Look, board: Board, away: TopicState | None) -> ScopeRow:
-    found, meter = look.scopes.get(scope), board.meters[scope]
-    own = away or board.states(scope).own
+def _scope_row(scope: str, state: LiveState) -> ScopeRow:
+    board = state.board
+    found, meter = state.look.scopes.get(scope), board.meters[scope]
+    own = state.away or board.states(scope).own
     topics = () if found is None else found.topics
     count = len(topics) if _ALL not in topics else len(topics) - 1 + board.topics(scope)
     return ScopeRow(

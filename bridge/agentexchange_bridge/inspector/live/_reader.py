@@ -30,7 +30,7 @@ class ReadOptions:
         stream: limits of the connection.
     """
 
-    count: int = 1_000
+    count: int = 500
     block_s: float = 2.0
     gather_s: float = 0.025
     stream: StreamOptions = field(default_factory=StreamOptions)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from ._bars import bars_before, candle_topic
 from ._choice import EventChoice
+from ._events import EventList
 from ._file import FileHistory
-from ._history import History, LaneSpan, Page, Sample
+from ._history import History, LaneSpan, Page, Sample, Stretch
 from ._moment import MAIN_LOG, MomentOptions, board_at
 from ._notices import Told, notices_before
 from ._overview import log_row
@@ -18,6 +19,7 @@ from ._walk import Placed, walk
 __all__ = [
     "MAIN_LOG",
     "EventChoice",
+    "EventList",
     "FileHistory",
     "History",
     "LaneSpan",
@@ -26,6 +28,7 @@ __all__ = [
     "Placed",
     "RedisHistory",
     "Sample",
+    "Stretch",
     "TimeLines",
     "Told",
     "TravelFeed",

@@ -50,7 +50,7 @@ async def _in_lane(history: History, lane: Lane, topic: str, before_us: int, lim
     while edge_us is not None and read < _MOST and len(bars) < limit:
         page = await history.back(lane, edge_us, _PAGE, topic=topic)
         bars += [bar for bar in (_bar(raw, topic) for raw in page.raws) if bar is not None]
-        read += _PAGE
+        read += page.read
         edge_us = page.edge_us
     return bars
 

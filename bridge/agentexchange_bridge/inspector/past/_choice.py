@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["EventChoice"]
 
 _KINDS: Final = (*map(str, Kind), STATUS_TOPIC)
+_MAX_KNOWN: Final = 20_000  # topics
 _is_part = re.compile(r"[A-Za-z0-9:._-]{1,64}", re.ASCII).fullmatch
 
 
@@ -69,6 +70,8 @@ class EventChoice:
     def _wants(self, topic: str) -> bool:
         wanted = self._known.get(topic)
         if wanted is None:
+            if len(self._known) >= _MAX_KNOWN:
+                self._known.clear()
             kind_fits = not self._kinds or kind_of(topic) in self._kinds
             wanted = self._known[topic] = kind_fits and self._part in topic.lower()
         return wanted

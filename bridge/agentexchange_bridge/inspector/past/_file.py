@@ -125,8 +125,8 @@ class FileHistory:
             start = max(0, end - (count - len(raws)))
             raws += reversed(found[start:end])
             if len(raws) >= count:
-                return Page(raws, received_of(raws[-1]))
-        return Page(raws, None)
+                return Page(raws, received_of(raws[-1]), len(raws))
+        return Page(raws, None, len(raws))
 
     def _forth(self, lane: Lane, after_us: int, count: int, topic: str | None) -> Page:
         blocks = self._blocks[lane]
@@ -138,8 +138,8 @@ class FileHistory:
             start = bisect_right(found, after_us, key=received_of)
             raws += found[start : start + count - len(raws)]
             if len(raws) >= count:
-                return Page(raws, received_of(raws[-1]))
-        return Page(raws, None)
+                return Page(raws, received_of(raws[-1]), len(raws))
+        return Page(raws, None, len(raws))
 
     def _newest(self, lane: Lane, topics: Sequence[str], before_us: int) -> Page:
         """Of topics that are missing in the block at hand, the newest in those before it, if they are not too many."""
@@ -151,7 +151,7 @@ class FileHistory:
                     wanted.setdefault(at, set()).add(topic)
                     break
         raws = [raw for at in sorted(wanted)[-_FURTHER:] for raw in _last_of(self._load(blocks[at]), wanted[at])]
-        return Page(raws, None)
+        return Page(raws, None, len(raws))
 
     def _load(self, block: BlockInfo) -> list[bytes]:
         with self._lock:

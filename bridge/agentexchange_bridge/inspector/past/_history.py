@@ -18,10 +18,12 @@ class Page(NamedTuple):
     Attributes:
         raws: as they were written; what is no log entry of ours is left out, so there may be none.
         edge_us: where to ask on from; None where nothing is left.
+        read: entries that were read for it.
     """
 
     raws: list[bytes]
     edge_us: int | None
+    read: int
 
 
 class LaneSpan(NamedTuple):

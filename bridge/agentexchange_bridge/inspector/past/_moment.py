@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from agentexchange.recording import received_of, topic_of
 from agentexchange_bridge.inspector.board import SPAN_US
-from agentexchange_schemas import EnvelopeError
+from agentexchange_schemas import EnvelopeError, Kind
 from agentexchange_schemas.envelope import STATUS_TOPIC, decode
 
 if TYPE_CHECKING:
@@ -64,8 +64,10 @@ async def board_at(history: History, board: Board, at_us: int, options: MomentOp
 
 
 async def _all_of(history: History, lane: Lane, at_us: int, options: MomentOptions) -> list[Envelope]:
+    """Every event that is not too old, and orders that have been open since before."""
     page = await history.back(lane, at_us + 1, options.account_entries)
-    return decoded(page.raws)
+    latest = await history.newest(lane.scope, [Kind.ORDERS, Kind.PORTFOLIO], at_us + 1)
+    return _decoded([*latest, *page.raws])
 
 
 async def _market(history: History, lane: Lane, at_us: int, options: MomentOptions) -> list[Envelope]:
@@ -76,7 +78,7 @@ async def _market(history: History, lane: Lane, at_us: int, options: MomentOptio
         raws += _newest_of(page).values()
         if not page.raws and page.edge_us is None:
             break  # nothing is that old
-    return decoded(raws)
+    return _decoded(raws)
 
 
 async def _rate(history: History, lane: Lane, at_us: int, options: MomentOptions) -> float:
@@ -99,7 +101,7 @@ async def _newest(history: History, lane: Lane, at_us: int, options: MomentOptio
         page = await history.back(lane, edge_us, options.page)
         notices += _notices_of(page)
         found = _newest_of(page) | found
-        read += options.page
+        read += page.read
         edge_us = page.edge_us
     missing = sorted(wanted - found.keys())
     return [*found.values(), *notices, *await history.newest(lane.scope, missing, at_us + 1)]
@@ -133,7 +135,7 @@ def _topic(raw: bytes) -> str:
         return ""
 
 
-def decoded(raws: Iterable[bytes]) -> list[Envelope]:
+def _decoded(raws: Iterable[bytes]) -> list[Envelope]:
     """The envelopes, the oldest first; what is none is left out."""
     found = []
     for raw in raws:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from agentexchange._shared.commands import id_of, place_of
 from agentexchange.recording import Lane, received_of
 from agentexchange.redis import ReplyError
-from agentexchange_schemas import EnvelopeError
+from agentexchange_schemas import EnvelopeError, Kind
 from agentexchange_schemas.layout import LOG_FIELD
 
 from ._history import LaneSpan, Page, Sample, Stretch
@@ -22,6 +22,10 @@ __all__ = ["RedisHistory", "lanes_of", "raws_of", "span_of"]
 
 _FIELD: Final = LOG_FIELD.encode()
 _KEYS_AT_ONCE: Final = 500
+_PAGE: Final = 500
+"""Log entries of one answer: as many of the largest envelopes fit into it."""
+_ORDERS: Final = str(Kind.ORDERS)
+_MAX_ORDERS: Final = 2_000
 _SAMPLED: Final = 200  # entries of a stretch
 _STRETCHES_AT_ONCE: Final = 20
 _FIRST, _LAST, _LENGTH = b"first-entry", b"last-entry", b"length"
@@ -72,11 +76,15 @@ class RedisHistory:
 
     async def back(self, lane: Lane, before_us: int, count: int, *, topic: str | None = None) -> Page:  # noqa: ARG002 - a log has no index
         """See `History`."""
-        until = b"(" + id_of(max(0, before_us))
+        if before_us <= 0:
+            return Page([], None, 0)
+        count = min(count, _PAGE)
+        until = b"(" + id_of(before_us)
         return _page(await self._command("XREVRANGE", self.key(lane), until, "-", "COUNT", count), count)
 
     async def forth(self, lane: Lane, after_us: int, count: int, *, topic: str | None = None) -> Page:  # noqa: ARG002 - a log has no index
         """See `History`."""
+        count = min(count, _PAGE)
         after = b"(" + id_of(max(0, after_us))
         return _page(await self._command("XRANGE", self.key(lane), after, "+", "COUNT", count), count)
 
@@ -86,8 +94,11 @@ class RedisHistory:
         return {name.decode(errors="replace") for name in names}
 
     async def newest(self, scope: str, topics: list[str], before_us: int) -> list[bytes]:
-        """See `History`: latest values that are old enough."""
-        keys = [self._layout.latest(scope, topic) for topic in topics]
+        """See `History`: latest values that are old enough; of ``orders`` those that are open now."""
+        keys = [self._layout.latest(scope, topic) for topic in topics if topic != _ORDERS]
+        if _ORDERS in topics:
+            open_ones = sorted(await self._command("SMEMBERS", self._layout.latest(scope, _ORDERS)))[:_MAX_ORDERS]
+            keys += [self._layout.latest(scope, _ORDERS, name.decode(errors="replace")) for name in open_ones]
         parts = await self._ask([("MGET", *keys[at : at + _KEYS_AT_ONCE]) for at in range(0, len(keys), _KEYS_AT_ONCE)])
         values = [raw for part in parts if not isinstance(part, ReplyError) for raw in part if raw is not None]
         return [raw for raw in values if _is_before(raw, before_us)]
@@ -115,7 +126,7 @@ class RedisHistory:
 
 def _page(entries: list[Any], count: int) -> Page:
     edge_us = place_of(entries[-1][0]) if len(entries) >= count else None
-    return Page(raws_of(entries), edge_us)
+    return Page(raws_of(entries), edge_us, len(entries))
 
 
 def _sample(reply: Any, stretch: Stretch) -> Sample:

@@ -106,7 +106,7 @@ async def _neighbours(history: History, lane: Lane, topic: str, at_us: int, *, i
     while edge_us is not None and read < _NEIGHBOUR_READ and len(found) < _NEIGHBOURS:
         page: Page = await (history.back if is_back else history.forth)(lane, edge_us, _PAGE, topic=topic)
         found += [envelope for envelope, _ in _of_topic(page.raws, topic, _NEIGHBOURS - len(found))]
-        read += _PAGE
+        read += page.read
         edge_us = page.edge_us
     return found
 

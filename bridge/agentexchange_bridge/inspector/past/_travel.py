@@ -16,10 +16,10 @@ from agentexchange_schemas import EnvelopeError
 from agentexchange_schemas.envelope import decode
 
 from ._bars import bars_before, candle_topic
-from ._choice import EventChoice
+from ._events import EventList
 from ._moment import MomentOptions, board_at
 from ._overview import overview_at, overview_of_history
-from ._search import detail_of, rows_before
+from ._search import detail_of
 from ._states import show_states
 from ._walk import walk
 
@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 
 __all__ = ["TravelFeed", "TravelOptions"]
 
-_MAX_ROWS: Final = 1_000
 _MAX_STEPS: Final = 1_000
+_MAX_US: Final = 253_402_300_799_999_999  # the end of the year 9999
 _SPEEDS: Final = (0.1, 1_000.0)
 _REST: Final = 3  # times as long as a frame took
 
@@ -87,6 +87,7 @@ class TravelFeed:
         self._options = options
         self._scopes = tuple(dict.fromkeys(lane.scope for lane in history.lanes))
         self._board = Board(self._scopes)
+        self._events = EventList()
         self._at_us = 0
         self._speed = 1.0
         self._player: asyncio.Task[None] | None = None
@@ -95,7 +96,6 @@ class TravelFeed:
         self._overview: Overview | None = None
         self._moving = asyncio.Lock()
         self._wanted_us = 0
-        self._generation = 0
 
     # The feed
 
@@ -103,11 +103,6 @@ class TravelFeed:
     def at_us(self) -> int:
         """The moment shown: every event up to it has happened."""
         return self._at_us
-
-    @property
-    def generation(self) -> int:
-        """See `Travel`."""
-        return self._generation
 
     @property
     def is_playing(self) -> bool:
@@ -157,11 +152,8 @@ class TravelFeed:
     async def events(
         self, *, filter_text: str = "", kinds: Sequence[str] = (), before: EventKey | None = None, limit: int = 200
     ) -> list[EventRow]:
-        """See `Feed.events`; fewer rows than asked for mean that no more were found among 40,000 events before."""
-        choice = EventChoice(filter_text, kinds)
-        until_us = (self._at_us if before is None else min(before.received_us, self._at_us)) + 1
-        limit = max(1, min(limit, _MAX_ROWS))
-        return await rows_before(self._history, choice, until_us, limit=limit, after=before)
+        """See `Feed.events` and `EventList.rows`."""
+        return await self._events.rows(self._history, filter_text=filter_text, kinds=kinds, before=before, limit=limit)
 
     async def event(self, key: EventKey) -> EventDetail | None:
         """See `Feed.event`."""
@@ -183,7 +175,7 @@ class TravelFeed:
         async with self._moving:
             if self._wanted_us != at_us:
                 return  # whoever moves a slider wants to see where it is now
-            await self._show(max(0, at_us))
+            await self._show(min(max(0, at_us), _MAX_US))
         if self.is_playing:
             self.play(self._speed)
 
@@ -230,7 +222,7 @@ class TravelFeed:
             self._overview = await overview_of_history(self._history, self._source)
         await self._look_away()
         self._board, self._at_us = board, at_us
-        self._generation += 1
+        self._events.recent.clear(at_us)
 
     async def _step_on(self, count: int) -> None:
         for _ in range(count):
@@ -269,25 +261,39 @@ class TravelFeed:
         most = self._options.frame_events
         expected = sum(meter.rate for meter in self._board.meters.values()) * (until_us - self._at_us) / 1_000_000
         if expected > most or not await self._take_until(until_us, most):
-            await self._show(until_us)
+            await self._jump_to(until_us)
         self._at_us = max(self._at_us, until_us)
         for meter in self._board.meters.values():
             meter.mark(self._at_us / 1_000_000)
 
+    async def _jump_to(self, until_us: int) -> None:
+        """Take the newest of what lies between; a symbol without any keeps what it has."""
+        await board_at(self._history, self._board, until_us, self._options.moment)
+        show_states(self._board, self._notices, until_us)
+        self._board.charts.clear()
+        self._events.recent.clear(until_us)
+        await self._look_away()
+
     async def _take_until(self, until_us: int, most: int) -> bool:
         """Take events up to a moment; False where there are more than may be taken at once."""
-        while await self._look_ahead():
-            event = self._next[-1]
-            if event.received_us > until_us:
-                return True
+        while await self._look_ahead() and self._next[-1].received_us <= until_us:
             if most <= 0:
                 return False
-            most -= 1
-            self._next.pop()
-            self._at_us = event.received_us
-            with contextlib.suppress(EnvelopeError):
-                self._board.take(event.lane.scope, decode(event.raw))
+            run: list[Placed] = []
+            while self._next and self._next[-1].received_us <= until_us and len(run) < most:
+                run.append(self._next.pop())
+            most -= len(run)
+            self._take(run)
         return True
+
+    def _take(self, run: list[Placed]) -> None:
+        """Events of one lane, in their order."""
+        scope = run[0].lane.scope
+        for event in run:
+            with contextlib.suppress(EnvelopeError):
+                self._board.take(scope, decode(event.raw))
+        self._at_us = run[-1].received_us
+        self._events.recent.add(scope, [event.raw for event in run], self._at_us)
 
     async def _look_ahead(self) -> bool:
         """Have the next events at hand, the first one last; False where there are none."""

@@ -74,7 +74,7 @@ class _Cursor:
     def take(self, bound: int | None) -> list[Placed]:
         """What comes before another lane's next event; at least one event."""
         run = [self._events.pop()]
-        while self._events and (bound is None or self.front <= bound):
+        while self._events and (bound is None or self.front < bound):
             run.append(self._events.pop())
         return run
 

@@ -11,12 +11,13 @@ from agentexchange_bridge.inspector.board import order_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from agentexchange_bridge.inspector.past import EventChoice
     from agentexchange_bridge.inspector.views import EventRow
+
+    from ._choice import EventChoice
 
 __all__ = ["Recent", "Standing"]
 
-_EVENTS: Final = 20_000
+_EVENTS: Final = 40_000
 _BATCHES: Final = 4_000
 _ROWS: Final = 1_000  # of a standing choice
 _CHOICES: Final = 32

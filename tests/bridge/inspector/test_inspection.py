@@ -1,0 +1,198 @@
+"""What all viewers share: of a server under an operator's rights, and of a recording."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+import redis
+from pydantic import SecretStr
+
+from agentexchange import AgentExchangeWS, RecordingError
+from agentexchange import ConnectionError as PublicConnectionError
+from agentexchange._urls import redis_url
+from agentexchange.recording import Lane, RecordingWriter, WriterOptions
+from agentexchange.testing import SandboxExchange
+from agentexchange_bridge.inspector import open_inspection
+from agentexchange_schemas import FeedState, account_scope
+from tests._acl import Guarded, rules_of
+from tests.bridge.cli._run import start
+from tests.bridge.inspector._samples import LOG, OTHER, SECOND, START_US, notice, order, portfolio, tick
+from tests.integration._system import eventually
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from agentexchange_bridge.inspector.feed import Feed, Travel
+    from tests._servers import RedisServer
+
+KEY = "ak_live_inspected_crew"
+OWN = account_scope(KEY)
+
+
+@pytest.mark.server
+async def test_an_operators_rights_are_enough_for_everything(redis_server: RedisServer) -> None:
+    """A whole system, inspected by a user under exactly the rule that ``agentexchange acl --role operator`` prints."""
+    with Guarded(redis_server, rules_of({"crew": KEY})) as guarded:
+        flags = ("--redis-url", guarded.url("bridge"), "--http", "off", "--topic", "ticker:all")
+        member = AgentExchangeWS(KEY, guarded.url("crew"), group="executors", max_attempts=1)
+        member.on_order_update()(_refuse)
+        listener = AgentExchangeWS(KEY, guarded.url("crew"), client_name="listener")
+        listener.on_candles("BTCUSDT", "1m")(_refuse)
+        url = redis_url(guarded.url("operator"))
+        async with (
+            SandboxExchange(rate=200, pairs=5, order_rate=20, api_keys=[KEY]) as exchange,
+            start("bridge", "--upstream-url", exchange.url, *flags, key=KEY) as worker,
+        ):
+            await worker.wait_line(r'"state": "live"')
+            async with member, listener, open_inspection(redis_url=url, api_keys=[SecretStr(KEY)]) as inspection:
+                assert inspection.live is not None
+                await everything_is_there(inspection.live)
+                letters = await eventually(inspection.dead_letters)
+                assert await inspection.retry(letters[0])
+                assert await inspection.drop(letters[1])
+                line = await inspection.timeline()
+                assert sum(bucket.events_per_s for bucket in line.buckets) > 0
+                past = await inspection.travel(line.end_us - SECOND // 2)
+                assert len(past.symbols()) == 5
+                assert past.account(OWN).orders
+                await past.step(-1)
+                await past.close()
+        refused = [what for what in guarded.refusals() if what[1].lower() != "client|setinfo"]
+        assert refused == []
+
+
+async def _refuse(data: dict[str, object]) -> None:
+    raise RuntimeError("no")
+
+
+async def everything_is_there(feed: Feed) -> None:
+    await eventually(lambda: len(feed.symbols()) == 5)
+    await eventually(lambda: feed.account(OWN).orders and feed.account(OWN).portfolio)
+    await eventually(lambda: {row.name for row in feed.overview().clients} >= {"listener"})
+    overview = feed.overview()
+    assert {row.state for row in overview.scopes} == {FeedState.LIVE}
+    assert len(overview.workers) == 1
+    assert set(overview.workers[0].scopes) == {"m0", OWN}
+    assert overview.memory_bytes
+    await eventually(lambda: all(row.memory_bytes for row in feed.overview().logs if row.entries))
+    rows = await feed.events()
+    assert await feed.event(rows[-1].key) is not None
+    await feed.candles("BTCUSDT", "1m")
+    await eventually(lambda: _forming(feed))
+
+
+async def _forming(feed: Feed) -> bool:
+    return bool(await feed.candles("BTCUSDT", "1m"))
+
+
+@pytest.mark.server
+async def test_a_wrong_password_is_said_at_once_and_not_shown(redis_server: RedisServer) -> None:
+    url = redis_url(redis_server.url.replace("://", "://someone:pw-wrong-1@"))
+    with pytest.raises(PublicConnectionError, match="WRONGPASS") as caught:
+        async with open_inspection(redis_url=url):
+            pass
+    assert "pw-wrong" not in str(caught.value)
+
+
+@pytest.mark.server
+async def test_a_server_that_is_away_is_waited_for(redis_server: RedisServer) -> None:
+    redis_server.kill()
+    async with open_inspection(redis_url=redis_url(redis_server.url)) as inspection:
+        assert inspection.live is not None
+        await eventually(lambda: inspection.live.overview().scopes[0].state is FeedState.BLIND)  # type: ignore[union-attr]
+        with pytest.raises(PublicConnectionError):
+            await inspection.timeline()
+        with pytest.raises(PublicConnectionError):
+            await inspection.travel()
+        redis_server.start()
+        await eventually(lambda: inspection.live.overview().scopes[0].state is FeedState.NO_BRIDGE)  # type: ignore[union-attr]
+
+
+@pytest.mark.server
+async def test_who_may_only_read_is_told_which_right_is_missing(redis_server: RedisServer) -> None:
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.xgroup_create("ax:{m0}:log", "g", mkstream=True)
+        client.xadd("ax:{m0}:dead:g", {"topic": "x"})
+        client.execute_command(
+            "ACL", "SETUSER", "reader", "on", ">pw-reader-1", "%R~ax:*", "&ax:*", "+@read", "+@connection", "+info"
+        )
+    url = redis_url(redis_server.url.replace("://", "://reader:pw-reader-1@"))
+    async with open_inspection(redis_url=url) as inspection:
+        (letter,) = await inspection.dead_letters()
+        with pytest.raises(PublicConnectionError, match="NOPERM"):
+            await inspection.drop(letter)
+        with pytest.raises(PublicConnectionError, match="NOPERM"):
+            await inspection.retry(letter)
+
+
+def record(path: Path) -> Path:
+    mine, others = Lane(OWN, "log"), Lane(OTHER, "log")
+    with RecordingWriter(path, options=WriterOptions(fsync="never")) as writer:
+        writer.add(LOG, [tick(at * SECOND, symbol=f"S{at % 4}") for at in range(30)])
+        writer.add(LOG, [notice(30 * SECOND, FeedState.BLIND, 29 * SECOND, cause="upstream_lost")])
+        writer.add(mine, [order(SECOND, "mine"), portfolio(2 * SECOND)])
+        writer.add(others, [order(SECOND, "of-another")])
+    return path
+
+
+async def test_a_recording_has_a_past_alone(tmp_path: Path) -> None:
+    path = record(tmp_path / "day.axlog")
+    async with open_inspection(recording=path, api_keys=[SecretStr(KEY)]) as inspection:
+        assert inspection.live is None
+        line = await inspection.timeline()
+        assert (line.start_us, line.end_us) == (START_US, START_US + 30 * SECOND)
+        assert [gap.cause for gap in line.gaps] == ["upstream_lost"]
+        past = await inspection.travel()
+        assert (past.at_us, len(past.symbols())) == (START_US + 30 * SECOND, 4)
+        assert past.overview().scopes[1].state is FeedState.BLIND
+        assert past.overview().source == "day.axlog"
+        assert [row.order_id for row in past.account(OWN).orders] == ["mine"]
+        assert "of-another" not in repr([await past.events(), past.overview(), past.account(OTHER)])
+        assert await inspection.dead_letters() == []
+        await past.close()
+
+
+async def test_without_a_key_nothing_private_of_a_recording_is_shown(tmp_path: Path) -> None:
+    async with open_inspection(recording=record(tmp_path / "day.axlog")) as inspection:
+        past = await inspection.travel(START_US + 10 * SECOND)
+        shown = repr([await past.events(), past.overview(), past.accounts(), past.account(OWN), past.gaps()])
+        assert OTHER not in shown
+        assert "mine" not in shown
+        assert {row.kind for row in await past.events()} == {"ticker"}
+        await past.close()
+
+
+async def test_viewers_of_a_recording_do_not_disturb_each_other(tmp_path: Path) -> None:
+    async with open_inspection(recording=record(tmp_path / "day.axlog")) as inspection:
+        viewers = [await inspection.travel(START_US + at * SECOND) for at in range(0, 30, 5)]
+
+        async def walk_through(number: int) -> list[int]:
+            return [await _stepped(viewers[number]) for _ in range(4)]
+
+        places = await asyncio.gather(*map(walk_through, range(len(viewers))))
+        assert places == [[START_US + (at + 1 + n) * SECOND for n in range(4)] for at in range(0, 30, 5)]
+        for viewer in viewers:
+            await viewer.close()
+
+
+async def _stepped(viewer: Travel) -> int:
+    await viewer.step()
+    return viewer.at_us
+
+
+async def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.axlog").write_bytes(b"something else, long enough to be looked at")
+    with pytest.raises(RecordingError):
+        async with open_inspection(recording=tmp_path / "x.axlog"):
+            pass
+    with pytest.raises(OSError, match=r"no\.axlog"):
+        async with open_inspection(recording=tmp_path / "no.axlog"):
+            pass
+
+
+def test_it_is_either_a_server_or_a_recording(tmp_path: Path) -> None:
+    for both in ({}, {"redis_url": redis_url("redis://localhost"), "recording": tmp_path}):
+        with pytest.raises(ValueError, match="a Redis server or a recording"):
+            open_inspection(**both)  # type: ignore[arg-type]

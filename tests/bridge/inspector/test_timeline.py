@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import pytest
+
+from agentexchange_bridge.inspector.board import Notices
+from agentexchange_bridge.inspector.past import TimeLines
+from agentexchange_bridge.inspector.past._timeline import width_of
+from agentexchange_schemas import FeedState
+from tests.bridge.inspector._samples import (
+    ACCOUNT,
+    CANDLES,
+    LOG,
+    SECOND,
+    START_US,
+    ListHistory,
+    candle,
+    order,
+    status,
+    tick,
+)
+
+
+@pytest.mark.parametrize(
+    ("span_s", "buckets", "width_s"),
+    [
+        (0, 240, 1),
+        (100, 240, 1),
+        (600, 240, 5),
+        (600, 1000, 1),
+        (86_400, 240, 600),
+        (3, 2, 5),
+        (10**7, 100, 10**7 / 99),
+    ],
+)
+def test_widths_are_round_and_no_more_buckets_come_than_asked_for(span_s: int, buckets: int, width_s: float) -> None:
+    width_us = width_of(span_s * SECOND, buckets)
+    assert width_us == pytest.approx(width_s * SECOND, abs=1)
+    for offset in (0, 1, width_us - 1):
+        start = START_US + offset
+        first = start - start % width_us
+        assert len(range(first, start + span_s * SECOND + 1, width_us)) <= buckets
+
+
+def lines(history: ListHistory, notices: Notices | None = None) -> TimeLines:
+    return TimeLines(history, notices or Notices())
+
+
+async def test_rates_by_bucket_with_cut_ones_at_the_ends() -> None:
+    raws = [tick(at) for at in range(500_000, 10 * SECOND, 100_000)]  # ten a second, from the middle of one
+    line = await lines(ListHistory({LOG: raws})).timeline(240)
+    assert (line.start_us, line.end_us) == (START_US + 500_000, START_US + 9_900_000)
+    assert [bucket.start_us for bucket in line.buckets] == [START_US + at * SECOND for at in range(10)]
+    assert all(bucket.events_per_s == pytest.approx(10, rel=0.12) for bucket in line.buckets)
+    assert line.is_exact
+
+
+async def test_it_spans_the_logs_of_ticks_where_there_are_any() -> None:
+    lanes = {LOG: [tick(50 * SECOND), tick(60 * SECOND)], CANDLES: [candle(0, 0)], ACCOUNT: [order(0)]}
+    assert (await lines(ListHistory(lanes)).timeline(240)).start_us == START_US + 50 * SECOND
+    line = await lines(ListHistory({LOG: [], CANDLES: [candle(0, 0)], ACCOUNT: [order(9 * SECOND)]})).timeline(240)
+    assert (line.start_us, line.end_us) == (START_US, START_US + 9 * SECOND)
+
+
+async def test_a_later_line_only_looks_at_what_is_new() -> None:
+    raws = [tick(at) for at in range(0, 100 * SECOND, 100_000)]
+    history = ListHistory({LOG: raws})
+    made = lines(history)
+    first = await made.timeline(240)
+    assert len(history.rated) == 100
+    history.rated.clear()
+    assert await made.timeline(240) == first
+    assert len(history.rated) == 2  # the first may be cut, the last may grow
+    await made.timeline(10)
+    assert len(history.rated) > 2
+
+
+async def test_gaps_that_lie_in_it_are_told() -> None:
+    notices = Notices()
+    for at_s, state, since_s, until_s in (
+        (1, FeedState.LIVE, 0, 1),
+        (50, FeedState.LIVE, 40, 50),
+        (200, FeedState.BLIND, 200, None),
+        (90, FeedState.BLIND, 85, None),
+    ):
+        until_us = None if until_s is None else until_s * SECOND
+        told = status(state, since_s * SECOND, until_us=until_us, topic=f"ticker:T{at_s}")
+        notices.add("m0", START_US + at_s * SECOND, told)
+    raws = [tick(at * SECOND) for at in range(30, 100)]
+    line = await lines(ListHistory({LOG: raws}), notices).timeline(240)
+    assert [gap.topic for gap in line.gaps] == ["ticker:T90", "ticker:T50"]
+
+
+async def test_of_nothing_there_is_an_empty_line() -> None:
+    line = await lines(ListHistory({LOG: []}, end_us=START_US)).timeline(240)
+    assert (line.buckets, line.start_us, line.end_us) == ((), START_US, START_US)
