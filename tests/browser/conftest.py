@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 TOKEN = "s3cret-of-the-inspector"
 SIZES = {"desktop": (1400, 860), "phone": (390, 844)}
 # Nothing of the browser's own may go out either; the sandbox needs rights that a container does not give.
-_FLAGS = [
+BROWSER_FLAGS = [
     "--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run",
     "--disable-default-apps", "--disable-domain-reliability", "--disable-dev-shm-usage", "--disable-gpu",
 ]  # fmt: skip
@@ -38,7 +38,7 @@ def browser() -> Iterator[Browser]:
         pytest.exit("the browser tests need Chromium: apt-get install chromium", returncode=1)
     expect.set_options(timeout=10_000)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=_FLAGS)
+        browser = playwright.chromium.launch(executable_path=path, args=BROWSER_FLAGS)
         yield browser
         browser.close()
 
