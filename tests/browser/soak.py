@@ -1,6 +1,6 @@
 """5,000 events a second before the inspector's pages: ``make browser-soak SECONDS=300``.
 
-A whole installation, one viewer of the market and then three of market, events and overview. Prints CPU of the server per
+A whole installation, one viewer of the market, then three: market, events, overview. Prints CPU of the server per
 viewer and memory on both sides in the course of time; fails where memory grows, or a viewer costs too much.
 """
 

@@ -157,7 +157,7 @@ class FakeFeed:
         spark = (*_line(seed, moment_us // 5_000_000), _value(seed, moment_us))
         return PriceRow(
             symbol=name,
-            price=f"{spark[-1]:.{2 if spark[-1] > 1 else 5}f}",
+            price=_text(spark[-1]),
             change_pct=(spark[-1] / spark[0] - 1) * 100,
             spark=spark,
             received_us=moment_us,
@@ -177,7 +177,7 @@ class FakeFeed:
         seed = _seed(symbol)
         end_us = min(self.at_us, open_us + length_us)
         steps = [_value(seed, open_us + (end_us - open_us) * step // 11) for step in range(12)]
-        volume, is_closed = 10 + seed % 7 + open_us // length_us % 9, end_us == open_us + length_us
+        volume, is_closed = 12 + 9 * _hash(seed, 1.0, open_us // length_us), end_us == open_us + length_us
         return Bar(open_us // 1000, steps[0], max(steps), min(steps), steps[-1], volume, is_closed)
 
     def symbols(self) -> Sequence[str]:
@@ -290,6 +290,10 @@ class FakeTravel(FakeFeed):
         self._all.travels.discard(self)
 
 
+def _text(price: float) -> str:
+    return f"{price:.{2 if price > 1 else 5}f}"
+
+
 @lru_cache(maxsize=4096)
 def _line(seed: int, five_s: int) -> tuple[float, ...]:
     return tuple(_value(seed, (five_s - back) * 5_000_000) for back in range(58, -1, -1))
@@ -328,7 +332,7 @@ def _order(number: int, at_us: int) -> OrderRow:
         "order_id": f"o-{900 - number}",
         "status": status,
         "quantity": f"{0.1 * (number + 1):.2f}",
-        "price": "64200.00",
+        "price": _text(_value(_seed(KNOWN[number % 8]), at_us - number * 9_000_000)),
     }
     side, received_us = ("buy", "sell")[number % 2], at_us - number * 9_000_000
     return OrderRow(f"o-{900 - number}", KNOWN[number % 8], side, status, received_us, number % 4 < 2, fields)

@@ -109,8 +109,8 @@ def chart_options(bars: Sequence[Bar], *, is_dark: bool) -> dict[str, Any]:
     series = chart_data(bars)["series"]
     times = [day_clock(bar.open_time_ms * 1000)[5:16] for bar in bars]
     line = {"lineStyle": {"color": colour["line"]}}
-    none, sides = {"show": False}, {"left": 8, "right": 64}
-    label = {"color": colour["text"], "fontSize": 11}
+    none, sides = {"show": False}, {"left": 8, "right": 64, "outerBoundsMode": "none"}
+    label = {"color": colour["text"], "fontSize": 11, "alignMinLabel": "left", "alignMaxLabel": "right"}
     return {
         "animation": False,
         "backgroundColor": "transparent",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from nicegui import ui
 
-from .format import NONE, count, day_clock, look_of, short_scope, span
+from agentexchange_schemas import FeedState
+
+from .format import NONE, Look, count, day_clock, look_of, short_scope, span
 from .grid import Grid, column
 
 if TYPE_CHECKING:
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from .viewer import Viewer
 
 __all__ = ["GapsPanel", "gap_row"]
+
+
+_MISSED: Final = Look("Missed", "warn")  # the feed lives, and something of it is lost
 
 
 class GapsPanel:
@@ -48,10 +53,10 @@ class GapsPanel:
 
 def gap_row(gap: GapRow, number: int) -> Row:
     """One line."""
-    look = look_of(gap.state)
+    look = _MISSED if gap.state is FeedState.LIVE else look_of(gap.state)
     return {
         "id": f"{number} {gap.scope} {gap.topic} {gap.since_us}",
-        "since": day_clock(gap.since_us),
+        "since": day_clock(gap.since_us)[5:],
         "lasted": "still lasts" if gap.until_us is None else span(gap.until_us - gap.since_us),
         "state": look.word,
         "tone": look.tone,
@@ -66,9 +71,9 @@ def gap_row(gap: GapRow, number: int) -> Row:
 def _grid(on_open: Callable[[str], Awaitable[None]]) -> Grid:
     return Grid(
         [
-            column("since", "Since", width=200, kind="number"),
-            column("lasted", "Lasted", width=118, kind="number"),
-            column("state", "State", width=126, kind="state"),
+            column("since", "Since", width=168, kind="number"),
+            column("lasted", "Lasted", width=104, kind="number"),
+            column("state", "State", width=116, kind="state"),
             column("scope", "Scope", width=112, kind="code", wide_only=True),
             column("what", "What", kind="code", wide_only=True),
             column("cause", "Cause", width=150, wide_only=True),

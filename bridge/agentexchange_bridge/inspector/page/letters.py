@@ -119,7 +119,7 @@ def _facts(letter: DeadLetterRow) -> list[tuple[str, str]]:
 def _grid(on_open: Callable[[str], None]) -> Grid:
     return Grid(
         [
-            column("when", "Given up", width=200, kind="number", wide_only=True),
+            column("when", "Given up", width=196, kind="number", wide_only=True),
             column("group", "Group", kind="code"),
             column("scope", "Scope", width=112, kind="code", wide_only=True),
             column("topic", "Topic", kind="code"),
