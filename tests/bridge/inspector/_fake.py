@@ -262,10 +262,6 @@ class FakeTravel(FakeFeed):
         return min(max(at_us, self._all.start_us), self._all.clock())
 
     @property
-    def generation(self) -> int:
-        return 0
-
-    @property
     def is_playing(self) -> bool:
         return self._speed > 0
 

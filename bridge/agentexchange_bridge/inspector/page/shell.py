@@ -56,7 +56,7 @@ class Shell:
         self._client = ui.context.client
         self._panel: Panel
         self._due_at = 0.0
-        self._version_shown: tuple[int, int] | None = None
+        self._jumps_shown = -1
         self._link_shown = ""
         self._is_started = False
         self._awaits_letter = False
@@ -111,7 +111,7 @@ class Shell:
         for each, button in self._rail_buttons.items():
             button.classes(**{"add" if each == name else "remove": "ax-is-open"})
             button.props["aria-current"] = "page" if each == name else "false"
-        self._version_shown = None
+        self._jumps_shown = -1
 
     async def _tick(self) -> None:
         """Send what changed; then wait for the browser to have worked it off: a slow one gets less, not later."""
@@ -135,7 +135,7 @@ class Shell:
             try:
                 await self._show_changes()
             except AgentExchangeError as exc:
-                self._version_shown = None
+                self._jumps_shown = -1
                 self._say(str(exc))
             else:
                 self._say("")
@@ -146,8 +146,8 @@ class Shell:
 
     async def _show_changes(self) -> None:
         viewer = self._viewer
-        anew = viewer.version != self._version_shown
-        self._version_shown = viewer.version
+        anew = viewer.jumps != self._jumps_shown
+        self._jumps_shown = viewer.jumps
         if viewer.feed is not None and not self._source.text:
             self._source.text = viewer.feed.overview().source
         await self._bar.refresh()
@@ -173,7 +173,7 @@ class Shell:
                 self._dark.value = value
                 self._theme.props(f"icon={icon}")
         if (was_dark, was_hidden) != (self._viewer.browser.is_dark, self._viewer.browser.is_hidden):
-            self._version_shown = None
+            self._jumps_shown = -1
 
     def _next_theme(self) -> None:
         values = [value for value, _, _ in _THEMES]

@@ -75,11 +75,6 @@ class Viewer:
         return self._travel
 
     @property
-    def version(self) -> tuple[int, int]:
-        """Changes whenever what was shown before says nothing about now."""
-        return self.jumps, 0 if self._travel is None else self._travel.generation
-
-    @property
     def feed(self) -> Feed | None:
         """What the panels show; None before `start`."""
         return self._travel or self.inspection.live
