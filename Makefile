@@ -39,7 +39,7 @@ test-redis: $(VENV)/.dev  ## The tests of the real servers once more, against De
 	$(BIN)/python -m pytest -n 4 --dist worksteal --redis-servers redis tests/sdk tests/bridge tests/integration
 
 browser: $(VENV)/.dev  ## The inspector's pages in a real Chromium, which must be installed (under two minutes)
-	$(BIN)/python -m pytest tests/browser
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/browser
 
 browser-soak: $(VENV)/.dev  ## 5,000 events/s before the inspector's pages: CPU and memory on both sides (SECONDS=300)
 	$(BIN)/python -m tests.browser.soak --seconds $(SECONDS) $(ARGS)

@@ -44,7 +44,7 @@ def test_the_pictures_are_there(
 
 
 def _prepare(page: Page, name: str) -> None:
-    expect(page.get_by_role("status").first).to_contain_text(re.compile("UTC"))
+    expect(page.locator(".ax-moment-words")).to_contain_text(re.compile("UTC"))
     expect(page.locator(".ax-panel .ag-row").first).to_be_visible()
     if name in {"event", "letters"}:
         page.locator('.ax-panel .ag-row [col-id="topic"]').nth(1).click()

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 from nicegui import ui
 
-from .format import NONE, age, clock, count, day_clock, look_of, milliseconds, rate, short_scope, size
+from agentexchange_schemas import FeedState
+
+from .format import NONE, Look, age, clock, count, day_clock, look_of, milliseconds, rate, short_scope, size
 from .grid import Grid, column
 from .parts import Tile, block
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from agentexchange_bridge.inspector.views import ClientRow, LogRow, Overview, ScopeRow, WorkerRow
 
@@ -87,6 +89,20 @@ def _tail(lag: tuple[float, float, float]) -> str:
 def _oldest(logs: Iterable[LogRow]) -> str:
     firsts = [row.first_us for row in logs if row.first_us is not None]
     return f"since {day_clock(min(firsts))[:-4]}" if firsts else "empty"
+
+
+def feed_look(scopes: Sequence[ScopeRow]) -> Look:
+    """The whole feed in three words: what every panel shows above it."""
+    if not scopes:
+        return Look("No feed yet", "idle")
+    others = [row for row in scopes if row.state is not FeedState.LIVE]
+    if not others:
+        return Look("Feed live", "good")
+    looks = [look_of(row.state) for row in others]
+    tone = min((look.tone for look in looks), key=("bad", "warn", "idle").index)
+    if len(others) == 1:
+        return Look(f"{short_scope(others[0].scope)}: {looks[0].word}", tone)
+    return Look(f"{len(others)} of {len(scopes)} scopes not live", tone)
 
 
 def scope_row(row: ScopeRow, at_us: int) -> Row:

@@ -17,7 +17,7 @@ from .gaps import GapsPanel
 from .help import show_help
 from .letters import LettersPanel
 from .market import MarketPanel
-from .overview import OverviewPanel
+from .overview import OverviewPanel, feed_look
 from .parts import icon_button
 from .timebar import TimeBar
 from .viewer import PANELS
@@ -25,12 +25,15 @@ from .viewer import PANELS
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from agentexchange_bridge.inspector.views import Overview
+
     from .panel import Panel
     from .viewer import Viewer
 
 __all__ = ["TICK_S", "Shell"]
 
 TICK_S: Final = 0.5
+_FEED_S: Final = 2.0
 _BROWSER_S: Final = 10.0  # for the browser to work off what it was sent
 _TEN_SECONDS_US: Final = 10_000_000
 _SHELL_JS: Final = (files(__package__) / "shell.js").read_text(encoding="utf-8")
@@ -56,6 +59,7 @@ class Shell:
         self._client = ui.context.client
         self._panel: Panel
         self._due_at = 0.0
+        self._feed_due_at = 0.0
         self._jumps_shown = -1
         self._link_shown = ""
         self._is_started = False
@@ -82,6 +86,7 @@ class Shell:
             ui.icon("insights").classes("ax-logo").props("aria-hidden=true")
             with ui.element("h1").classes("ax-name"):
                 ui.label("AgentExchange inspector")
+            self._feed = ui.label("").classes("ax-feed").props("role=status")
             self._source = ui.label("").classes("ax-source ax-soft")
             icon_button("link", "Copy a link to what is shown (c)", self._copy_link, classes="ax-push")
             self._theme = icon_button("brightness_auto", "Theme: as the system, dark or light", self._next_theme)
@@ -140,6 +145,11 @@ class Shell:
             else:
                 self._say("")
 
+    def _tell_feed(self, seen: Overview) -> None:
+        look = feed_look(seen.scopes)
+        self._source.text, self._feed.text = seen.source, look.word
+        self._feed.classes(replace=f"ax-feed ax-state ax-{look.tone}")
+
     def _say(self, problem: str) -> None:
         self._problem.text = problem
         self._problem.set_visibility(bool(problem))
@@ -148,8 +158,9 @@ class Shell:
         viewer = self._viewer
         anew = viewer.jumps != self._jumps_shown
         self._jumps_shown = viewer.jumps
-        if viewer.feed is not None and not self._source.text:
-            self._source.text = viewer.feed.overview().source
+        if viewer.feed is not None and (anew or time.monotonic() >= self._feed_due_at):
+            self._feed_due_at = time.monotonic() + _FEED_S
+            self._tell_feed(viewer.feed.overview())
         await self._bar.refresh()
         if anew or (viewer.is_moving and time.monotonic() >= self._due_at):
             self._due_at = time.monotonic() + self._panel.PERIOD_S - TICK_S / 2

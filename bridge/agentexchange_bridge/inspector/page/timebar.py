@@ -41,7 +41,7 @@ class TimeBar:
             with ui.element("div").classes("ax-track"):
                 self._drawing = ui.html("", sanitize=False).classes("ax-drawing")  # our own numbers, names escaped
                 self._slider = ui.slider(min=0, max=1000, step=1, value=1000)
-                self._slider.props('aria-label="Moment shown"').classes("ax-slider")
+                self._slider.props('aria-label="Moment shown" disable').classes("ax-slider")  # until its ends are known
                 self._slider.on("pan", self._pan, ["0"], js_handler="(phase) => emit(phase)")
                 self._slider.on("change", self._go)
                 with ui.element("div").classes("ax-ends-of-line ax-figures"):
@@ -65,6 +65,7 @@ class TimeBar:
         self._line = line = await self._viewer.inspection.timeline()
         self._drawing.content = drawing(line)
         self._slider.props["max"] = max(1, (line.end_us - line.start_us) // 1000)
+        self._slider.props["disable"] = False
         self._first.text, self._last.text = _ends(line)
         peak = max((bucket.events_per_s for bucket in line.buckets), default=0.0)
         self._hint.text = f"up to {rate(peak)} events/s{'' if line.is_exact else ' (estimated)'}"

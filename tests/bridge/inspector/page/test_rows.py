@@ -15,7 +15,7 @@ from agentexchange_bridge.inspector.page.events import event_row, name_of
 from agentexchange_bridge.inspector.page.gaps import gap_row
 from agentexchange_bridge.inspector.page.letters import letter_row
 from agentexchange_bridge.inspector.page.market import PriceLines, price_row
-from agentexchange_bridge.inspector.page.overview import client_row, log_row, scope_row, worker_row
+from agentexchange_bridge.inspector.page.overview import client_row, feed_look, log_row, scope_row, worker_row
 from agentexchange_bridge.inspector.page.timebar import drawing
 from agentexchange_bridge.inspector.views import ClientRow, GapRow, PriceRow, TimeLine
 from agentexchange_schemas import FeedState
@@ -51,6 +51,18 @@ def test_no_row_carries_a_name_that_the_page_would_evaluate() -> None:
     ]
     assert all(name.isidentifier() for row in rows for name in row)
     assert all(isinstance(value, str) for row in rows for value in row.values())
+
+
+def test_the_feed_is_told_in_three_words() -> None:
+    feed = market().live
+    assert feed is not None
+    scopes = feed.overview().scopes
+    stale = replace(scopes[0], state=FeedState.STALE)
+    assert feed_look(()) == ("No feed yet", "idle")
+    assert feed_look(scopes[:2]) == ("Feed live", "good")
+    assert feed_look(scopes) == ("m1: Blind", "bad")
+    assert feed_look((stale, *scopes[1:])) == ("2 of 3 scopes not live", "bad")
+    assert feed_look((stale,)) == ("a-01234567…: Stale", "warn")
 
 
 @pytest.mark.parametrize(
