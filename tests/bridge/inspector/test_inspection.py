@@ -97,6 +97,15 @@ async def test_a_wrong_password_is_said_at_once_and_not_shown(redis_server: Redi
 
 
 @pytest.mark.server
+async def test_another_layout_is_said_at_once(redis_server: RedisServer) -> None:
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.hset("ax:meta", mapping={"version": 99, "partitions": 1})
+    with pytest.raises(PublicConnectionError, match="layout version 99"):
+        async with open_inspection(redis_url=redis_url(redis_server.url)):
+            pass
+
+
+@pytest.mark.server
 async def test_a_server_that_is_away_is_waited_for(redis_server: RedisServer) -> None:
     redis_server.kill()
     async with open_inspection(redis_url=redis_url(redis_server.url)) as inspection:

@@ -44,13 +44,17 @@ class LiveFeed:
 
     def __init__(self, link: Link, accounts: Sequence[str], *, options: LiveOptions) -> None:
         self._source = str(link.url)
-        self._wall = options.wall
         self._state = LiveState(link, Layout(link.url.prefix), accounts, options)
         self._keeper = Keeper(link, self._state, options)
 
     async def run(self) -> None:
         """Keep it up to date until cancelled, through outages of Redis."""
         await self._keeper.run()
+
+    @property
+    def layout(self) -> Layout:
+        """The names, as far as they are known."""
+        return self._state.layout
 
     @property
     def history(self) -> RedisHistory:
@@ -64,8 +68,8 @@ class LiveFeed:
 
     @property
     def at_us(self) -> int:
-        """Now."""
-        return self._wall()
+        """Now, by the bridge's clock."""
+        return self._state.now_us()
 
     def overview(self) -> Overview:
         """See `Feed.overview`; while Redis is away every scope is ``blind`` and says so."""

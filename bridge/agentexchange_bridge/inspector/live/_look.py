@@ -25,6 +25,8 @@ __all__ = ["Look", "LookedAtScope", "Question"]
 
 Command = tuple[str | bytes | int, ...]
 _OF_A_SCOPE: Final = 3
+_WRONG_TYPE: Final = "WRONGTYPE"  # whoever has put something else there, it is no status
+_MAX_S: Final = 253_402_300_799.0  # the end of the year 9999; a score may be infinite
 _SAMPLES: Final = 5  # nodes of a stream that are measured for its memory
 
 
@@ -81,7 +83,7 @@ class Question:
         """What the answers to `commands`, and the last ones to `sizes`, say.
 
         Raises:
-            ReplyError: the server refuses this user a scope's lease or status.
+            ReplyError: the server does not let this user look at a scope's lease or status.
         """
         server_us = time_us(answers[0])
         memory = _memory(answers[1])
@@ -107,10 +109,11 @@ class Question:
 
 def _scope(scope: str, answers: list[Any]) -> LookedAtScope:
     for answer in answers:
-        if isinstance(answer, ReplyError):
+        if isinstance(answer, ReplyError) and answer.code != _WRONG_TYPE:
             raise answer
-    epochs, status, log_id = answers
-    fields = pairs(status)
+    epochs, status, log_id = (None if isinstance(answer, ReplyError) else answer for answer in answers)
+    fields = pairs(status or [])
+    epochs = epochs or [None, None]
     look = ScopeLook.of(scope, epochs, fields, log_id)
     report, lease = look.report, epochs[0]
     own = TopicState(FeedState.NO_BRIDGE) if report is None else TopicState.of(report)
@@ -136,7 +139,8 @@ def _workers(answer: Any, server_us: int | None, scopes: Mapping[str, LookedAtSc
         if look.worker is not None:
             owned.setdefault(look.worker, []).append(scope)
     for member, score in sorted(zip(answer[::2], answer[1::2], strict=True)):
-        name, expires_us = member.decode(errors="replace"), round(float(score) * 1_000_000)
+        name = member.decode(errors="replace")
+        expires_us = round(min(max(float(score), 0.0), _MAX_S) * 1_000_000)
         if server_us is None or expires_us > server_us:
             yield WorkerRow(name, expires_us, tuple(owned.get(name, ())))
 

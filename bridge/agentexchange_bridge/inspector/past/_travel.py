@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TravelFeed", "TravelOptions"]
 
+_RECENT: Final = 10_000  # events that are at hand, of one viewer
 _MAX_STEPS: Final = 1_000
 _MAX_US: Final = 253_402_300_799_999_999  # the end of the year 9999
 _SPEEDS: Final = (0.1, 1_000.0)
@@ -87,7 +88,7 @@ class TravelFeed:
         self._options = options
         self._scopes = tuple(dict.fromkeys(lane.scope for lane in history.lanes))
         self._board = Board(self._scopes)
-        self._events = EventList()
+        self._events = EventList(most=_RECENT)
         self._at_us = 0
         self._speed = 1.0
         self._player: asyncio.Task[None] | None = None
@@ -218,8 +219,7 @@ class TravelFeed:
         board = Board(self._scopes, version=self._board.version + 1)
         await board_at(self._history, board, at_us, self._options.moment)
         show_states(board, self._notices, at_us)
-        if self._overview is None:
-            self._overview = await overview_of_history(self._history, self._source)
+        self._overview = await overview_of_history(self._history, self._source)
         await self._look_away()
         self._board, self._at_us = board, at_us
         self._events.recent.clear(at_us)
