@@ -161,8 +161,11 @@ async def test_states_of_scope_and_topics(redis_server: RedisServer, writer: Lay
         writer.state(FeedState.BLIND, message="upstream is away")
         await eventually(lambda: scope_of(feed).message == "upstream is away")
         assert {row.state for row in feed.prices()[1]} == {FeedState.BLIND}
+        assert feed.gaps() == []
         writer.release()
         await eventually(lambda: scope_of(feed).state is FeedState.NO_BRIDGE)
+        (gap,) = feed.gaps()
+        assert (gap.state, gap.since_us, gap.until_us) == (FeedState.NO_BRIDGE, writer.received_us, None)
 
 
 async def test_it_waits_for_a_bridge_that_has_never_been_there(redis_server: RedisServer) -> None:
@@ -296,7 +299,7 @@ async def test_gaps_of_now_and_of_all_that_the_log_holds(redis_server: RedisServ
         writer.notice({"scope": "m0", "state": state, "since": since} | dict.fromkeys(names) | more)
 
     told("live", "2026-11-22T10:00:00Z", until="2026-11-22T10:00:05Z", cause="reconnected")
-    writer.bulk(["ticker:A1"], 30_000)  # more than a first look reads
+    writer.bulk(["ticker:A1"], 3_000)  # more than a first look reads to find every topic
     async with live(redis_server) as feed:
         await eventually(lambda: [row.cause for row in feed.gaps()] == ["reconnected"])
         told("blind", "2026-11-22T11:00:00Z", cause="upstream_lost")

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from agentexchange.errors import ConnectionError as PublicConnectionError
 from agentexchange_bridge.inspector.board import MAX_BARS
 from agentexchange_bridge.inspector.past import bars_before, candle_topic, detail_of
-from agentexchange_schemas import Layout
+from agentexchange_bridge.inspector.views import GapRow
+from agentexchange_schemas import FeedState, Layout
 
 from ._keeper import Keeper
 from ._overview import overview_of
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
         EventDetail,
         EventKey,
         EventRow,
-        GapRow,
         Overview,
         PriceRow,
     )
@@ -123,5 +123,17 @@ class LiveFeed:
         return await detail_of(self.history, key)
 
     def gaps(self) -> list[GapRow]:
-        """See `Feed.gaps`."""
-        return self.notices.gaps()
+        """See `Feed.gaps`; a scope without a bridge is one since its last event, as no notice tells of that yet."""
+        scopes, meters = self._state.look.scopes, self._state.board.meters
+        dead = [scope for scope, look in scopes.items() if look.state is FeedState.NO_BRIDGE]
+        rows = [_without_bridge(scope, last_us) for scope in dead if (last_us := meters[scope].last_us) is not None]
+        return sorted((*rows, *self.notices.gaps()), key=_since, reverse=True)
+
+
+def _without_bridge(scope: str, since_us: int) -> GapRow:
+    message = f"no live bridge serves {scope}"
+    return GapRow(scope, None, FeedState.NO_BRIDGE, None, since_us, until_us=None, count=None, message=message)
+
+
+def _since(row: GapRow) -> int:
+    return row.since_us

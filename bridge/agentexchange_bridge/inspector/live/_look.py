@@ -9,7 +9,7 @@ from agentexchange._shared.commands import ScopeLook
 from agentexchange._shared.read import pairs, us_of
 from agentexchange.freshness import time_us
 from agentexchange.redis import ReplyError
-from agentexchange_bridge.inspector.past import span_of
+from agentexchange_bridge.inspector.past import span_of, span_questions
 from agentexchange_bridge.inspector.views import WorkerRow
 from agentexchange_schemas import FeedState, ScopeStates, TopicState
 from agentexchange_schemas.layout import LOG_ID_FIELD, count_of
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["Look", "LookedAtScope", "Question"]
 
 Command = tuple[str | bytes | int, ...]
-_OF_A_SCOPE: Final = 3
+_OF_A_SCOPE: Final = 3  # answers
+_OF_A_LOG: Final = 3
 _WRONG_TYPE: Final = "WRONGTYPE"  # whoever has put something else there, it is no status
 _MAX_S: Final = 253_402_300_799.0  # the end of the year 9999; a score may be infinite
 _SAMPLES: Final = 5  # nodes of a stream that are measured for its memory
@@ -75,7 +76,7 @@ class Question:
             ("INFO", "memory"),
             ("ZRANGE", layout.workers, 0, -1, "WITHSCORES"),
             *(command for scope in scopes for command in self._of_scope(scope)),
-            *(("XINFO", "STREAM", key) for key in keys.values()),
+            *(question for key in keys.values() for question in span_questions(key)),
         ]
         self.sizes: list[Command] = [("MEMORY", "USAGE", key, "SAMPLES", _SAMPLES) for key in keys.values()]
 
@@ -93,7 +94,8 @@ class Question:
             scopes[scope] = _scope(scope, answers[at : at + _OF_A_SCOPE])
             at += _OF_A_SCOPE
         measured = sizes or [None] * len(self._keys)
-        spans = [span_of(lane, *told) for lane, *told in zip(self._keys, answers[at:], measured, strict=True)]
+        told = [answers[place : place + _OF_A_LOG] for place in range(at, len(answers), _OF_A_LOG)]
+        spans = list(map(span_of, self._keys, told, measured))
         workers = tuple(_workers(answers[2], server_us, scopes))
         used, limit = memory.get("used_memory"), memory.get("maxmemory")
         return Look(server_us, scopes, workers, {span.lane: span for span in spans}, used, limit or None)

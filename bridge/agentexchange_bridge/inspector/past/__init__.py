@@ -10,7 +10,7 @@ from ._history import History, LaneSpan, Page, Sample, Stretch
 from ._moment import MAIN_LOG, MomentOptions, board_at
 from ._notices import Told, notices_before
 from ._overview import log_row
-from ._redis import RedisHistory, lanes_of, raws_of, span_of
+from ._redis import RedisHistory, lanes_of, raws_of, span_of, span_questions
 from ._search import detail_of, rows_before
 from ._timeline import TimeLines
 from ._travel import TravelFeed, TravelOptions
@@ -43,5 +43,6 @@ __all__ = [
     "raws_of",
     "rows_before",
     "span_of",
+    "span_questions",
     "walk",
 ]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from agentexchange._tasks import end
 from agentexchange.errors import ConnectionError as PublicConnectionError
-from agentexchange_bridge.inspector.board import Board, gaps_of
+from agentexchange_bridge.inspector.board import Board
 from agentexchange_schemas import EnvelopeError
 from agentexchange_schemas.envelope import decode
 
@@ -162,7 +162,7 @@ class TravelFeed:
 
     def gaps(self) -> list[GapRow]:
         """See `Feed.gaps`."""
-        return gaps_of(self._notices.until(self._at_us))
+        return self._notices.gaps(self._at_us)
 
     # Moving
 
@@ -229,6 +229,7 @@ class TravelFeed:
             if not await self._look_ahead():
                 return
             await self._take_until(self._next[-1].received_us, self._options.frame_events)
+            show_states(self._board, self._notices, self._at_us)
 
     async def _step_back(self, count: int) -> None:
         """To just after the event before the one shown last."""
@@ -263,13 +264,13 @@ class TravelFeed:
         if expected > most or not await self._take_until(until_us, most):
             await self._jump_to(until_us)
         self._at_us = max(self._at_us, until_us)
+        show_states(self._board, self._notices, self._at_us)
         for meter in self._board.meters.values():
             meter.mark(self._at_us / 1_000_000)
 
     async def _jump_to(self, until_us: int) -> None:
         """Take the newest of what lies between; a symbol without any keeps what it has."""
         await board_at(self._history, self._board, until_us, self._options.moment)
-        show_states(self._board, self._notices, until_us)
         self._board.charts.clear()
         self._events.recent.clear(until_us)
         await self._look_away()
