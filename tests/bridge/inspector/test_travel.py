@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from agentexchange import ConnectionError as PublicConnectionError
 from agentexchange_bridge.inspector.board import Notices
 from agentexchange_bridge.inspector.past import MomentOptions, TravelFeed, TravelOptions
 from agentexchange_bridge.inspector.views import EventKey
@@ -435,3 +436,42 @@ async def test_a_list_that_is_looked_at_again_and_again_reads_only_what_is_new()
     ]
     await feed.step(-3)
     assert await feed.events(filter_text="price > 40002") == []
+
+
+async def test_a_pair_whose_candles_nobody_wants_is_drawn_from_its_ticks(clock: Clock) -> None:
+    raws = [tick(at * SECOND, f"{at}.0", symbol="A1") for at in range(200)]
+    other = [tick(at * SECOND + 1, "7.0", symbol="B2") for at in range(200)]
+    feed = travel(ListHistory({LOG: [*raws, *other], CANDLES: []}), clock=clock, sleep=clock.sleep)
+    await feed.go(START_US + 150 * SECOND)
+    bars = await feed.candles("A1", "1m")
+    begin_s = START_US // SECOND
+    starts = [at for at in range(begin_s, begin_s + 151) if at % 60 == 0]  # the first minute was not seen whole
+    assert [bar.open_time_ms // 1_000 for bar in bars] == starts
+    assert [bar.open for bar in bars] == [start - begin_s for start in starts]
+    assert (bars[-1].close, bars[-1].is_closed) == (150.0, False)
+    feed.play(10)
+    await played(feed, clock, 3)
+    await feed.close()
+    on = await feed.candles("A1", "1m")
+    await feed.go(feed.at_us)
+    assert await feed.candles("A1", "1m") == on  # as if it had been read
+    assert on[-1].close == (feed.at_us - START_US) // SECOND
+
+
+async def test_a_chart_that_cannot_be_read_is_tried_again() -> None:
+    class Away(ListHistory):
+        is_away = False
+
+        async def back(self, *args: Any, **more: Any) -> Any:
+            if self.is_away:
+                raise PublicConnectionError("away")
+            return await super().back(*args, **more)
+
+    history = Away({LOG: market(200), CANDLES: [candle(5, 0)]})
+    feed = travel(history)
+    await feed.go(START_US + 100 * SECOND)
+    history.is_away = True
+    with pytest.raises(PublicConnectionError):
+        await feed.candles("BTCUSDT", "1m")
+    history.is_away = False
+    assert len(await feed.candles("BTCUSDT", "1m")) == 1

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agentexchange.errors import ConnectionError as PublicConnectionError
-from agentexchange_bridge.inspector.board import MAX_BARS
-from agentexchange_bridge.inspector.past import bars_before, candle_topic, detail_of
+from agentexchange_bridge.inspector.past import chart_of, detail_of
 from agentexchange_bridge.inspector.views import GapRow
 from agentexchange_schemas import FeedState, Layout
 
@@ -81,17 +79,8 @@ class LiveFeed:
 
     async def candles(self, symbol: str, interval: str, limit: int = 200) -> list[Bar]:
         """See `Feed.candles`; the chart's forming candle comes from the next second on."""
-        topic = candle_topic(symbol, interval)
-        charts = self._state.board.charts
-        chart = charts.of(topic)
-        if chart is None:
-            chart = charts.open(topic)
-            try:
-                chart.take(await bars_before(self.history, topic, self.at_us, MAX_BARS))
-            except PublicConnectionError:
-                charts.drop(topic)
-                raise
-        return chart.newest(limit)
+        board = self._state.board
+        return await chart_of(self.history, board, symbol, interval, until_us=self.at_us, limit=limit)
 
     def symbols(self) -> Sequence[str]:
         """See `Feed.symbols`."""

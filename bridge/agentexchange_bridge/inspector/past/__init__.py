@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._bars import bars_before, candle_topic
+from ._bars import chart_of
 from ._choice import EventChoice
 from ._events import EventList
 from ._file import FileHistory
@@ -33,9 +33,8 @@ __all__ = [
     "Told",
     "TravelFeed",
     "TravelOptions",
-    "bars_before",
     "board_at",
-    "candle_topic",
+    "chart_of",
     "detail_of",
     "lanes_of",
     "log_row",

@@ -15,7 +15,7 @@ from agentexchange_bridge.inspector.board import Board
 from agentexchange_schemas import EnvelopeError
 from agentexchange_schemas.envelope import decode
 
-from ._bars import bars_before, candle_topic
+from ._bars import chart_of
 from ._events import EventList
 from ._moment import MomentOptions, board_at
 from ._overview import overview_at, overview_of_history
@@ -125,18 +125,8 @@ class TravelFeed:
         return self._board.prices(since, self._at_us)
 
     async def candles(self, symbol: str, interval: str, limit: int = 200) -> list[Bar]:
-        """See `Feed.candles`: closed ones."""
-        topic = candle_topic(symbol, interval)
-        charts = self._board.charts
-        chart = charts.of(topic)
-        if chart is None:
-            chart = charts.open(topic)
-            try:
-                chart.take(await bars_before(self._history, topic, self._at_us + 1, limit))
-            except PublicConnectionError:
-                charts.drop(topic)
-                raise
-        return chart.newest(limit)
+        """See `Feed.candles`."""
+        return await chart_of(self._history, self._board, symbol, interval, until_us=self._at_us, limit=limit)
 
     def symbols(self) -> Sequence[str]:
         """See `Feed.symbols`."""
