@@ -7,6 +7,7 @@ import logging
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Final, Self
 
+from agentexchange._shared.read import layout_of, pairs
 from agentexchange._tasks import end
 from agentexchange.errors import ConnectionError as PublicConnectionError
 from agentexchange.redis import RedisLinkError, Verdict, final_error, judge
@@ -64,13 +65,13 @@ class RedisInspection:
         """Connect.
 
         Raises:
-            ConnectionError: the server refuses for good. Where it is only away, it is waited for.
+            ConnectionError: the server refuses for good, or holds another layout. One that is away is waited for.
         """
         try:
-            await self._link.command("PING")
-        except RedisLinkError as exc:
-            if judge(exc) is Verdict.FINAL:
-                raise final_error(exc, self._link.url) from exc
+            await self._look()
+        except BaseException:
+            await self._close()
+            raise
         self._task = asyncio.create_task(self._feed.run(), name="inspector")
         self._task.add_done_callback(_tell_end)
         return self
@@ -80,7 +81,21 @@ class RedisInspection:
     ) -> None:
         if self._task is not None:
             await end([self._task])
+        await self._close()
+
+    async def _look(self) -> None:
+        """See that there is nothing to be shown, or what can be shown."""
+        try:
+            meta = await self._link.command("HGETALL", self._feed.layout.meta)
+        except RedisLinkError as exc:
+            if judge(exc) is Verdict.FINAL:
+                raise final_error(exc, self._link.url) from exc
+        else:
+            layout_of(pairs(meta), self._link.url.prefix)
+
+    async def _close(self) -> None:
         self._link.close()
+        await asyncio.sleep(0)  # the socket is closed in the loop's next turn
 
     @property
     def live(self) -> Feed:

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from agentexchange._group.dead import DeadLetters
-from agentexchange.redis import ReplyError
+from agentexchange.redis import ReplyError, final_error
 from agentexchange_bridge.inspector.views import DeadLetterRow
 from agentexchange_schemas.layout import checked_name
 
@@ -69,6 +69,8 @@ class Letters:
         with self._link.public_errors():
             answers = await self._link.ask([("XINFO", "GROUPS", self._history.key(lane)) for lane in lanes])
             found = {(lane.scope, name) for lane, told in zip(lanes, answers, strict=True) for name in _names(told)}
+        if answers and all(_is_refused(told) for told in answers):
+            raise final_error(answers[0], self._link.url)
         return {(scope, name) for scope, name in found if _is_name(name)}
 
     async def _on_thread(self, scope: str, group: str, use: Callable[[DeadLetters], list[_T]]) -> list[_T]:
@@ -89,17 +91,15 @@ def _row(scope: str, group: str, letter: DeadLetter) -> DeadLetterRow:
 
 
 def _names(answer: Any) -> Sequence[str]:
-    """The groups of a log; none of one that is not there.
-
-    Raises:
-        ReplyError: the server does not let this user ask.
-    """
+    """The groups of a log; none of one that is not there, or that is not this user's."""
     if isinstance(answer, ReplyError):
-        if answer.code == "NOPERM":
-            raise answer
         return ()
     told = [dict(zip(group[::2], group[1::2], strict=True)) for group in answer]
     return [group[_NAME].decode(errors="replace") for group in told]
+
+
+def _is_refused(answer: Any) -> bool:
+    return isinstance(answer, ReplyError) and answer.code == "NOPERM"
 
 
 def _is_name(name: str) -> bool:

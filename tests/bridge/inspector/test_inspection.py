@@ -63,6 +63,34 @@ async def test_an_operators_rights_are_enough_for_everything(redis_server: Redis
         assert refused == []
 
 
+@pytest.mark.server
+async def test_a_crews_rights_are_enough_for_what_is_its_own(redis_server: RedisServer) -> None:
+    """It sees the market and its account, now and then; of the installation, what it may read."""
+    with Guarded(redis_server, rules_of({"crew": KEY})) as guarded:
+        flags = ("--redis-url", guarded.url("bridge"), "--http", "off", "--topic", "ticker:all")
+        url = redis_url(guarded.url("crew"))
+        async with (
+            SandboxExchange(rate=200, pairs=5, order_rate=20, api_keys=[KEY]) as exchange,
+            start("bridge", "--upstream-url", exchange.url, *flags, key=KEY) as worker,
+        ):
+            await worker.wait_line(r'"state": "live"')
+            async with open_inspection(redis_url=url, api_keys=[SecretStr(KEY)]) as inspection:
+                feed = inspection.live
+                assert feed is not None
+                await eventually(lambda: len(feed.symbols()) == 5 and feed.account(OWN).orders)
+                await eventually(lambda: {row.state for row in feed.overview().scopes} == {FeedState.LIVE})
+                overview = feed.overview()
+                assert (overview.workers, overview.clients, overview.memory_bytes) == ((), (), None)
+                assert {row.memory_bytes for row in overview.logs} == {None}
+                assert await feed.event((await feed.events())[0].key) is not None
+                line = await inspection.timeline()
+                assert line.buckets
+                past = await inspection.travel(line.end_us)
+                assert past.account(OWN).orders
+                await past.close()
+                assert await inspection.dead_letters() == []
+
+
 async def _refuse(data: dict[str, object]) -> None:
     raise RuntimeError("no")
 
@@ -94,6 +122,15 @@ async def test_a_wrong_password_is_said_at_once_and_not_shown(redis_server: Redi
         async with open_inspection(redis_url=url):
             pass
     assert "pw-wrong" not in str(caught.value)
+
+
+@pytest.mark.server
+async def test_another_layout_is_said_at_once(redis_server: RedisServer) -> None:
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.hset("ax:meta", mapping={"version": 99, "partitions": 1})
+    with pytest.raises(PublicConnectionError, match="layout version 99"):
+        async with open_inspection(redis_url=redis_url(redis_server.url)):
+            pass
 
 
 @pytest.mark.server

@@ -111,6 +111,15 @@ async def test_of_very_many_letters_the_newest_are_given(letters: Letters, marke
     assert (len(rows), rows[0].id, rows[0].fields) == (500, "1599-0", None)
 
 
+async def test_who_may_ask_of_no_log_is_told(market: LayoutWriter, redis_server: RedisServer) -> None:
+    market.client.execute_command("ACL", "SETUSER", "nobody", "on", ">pw-nobody-1", "~*", "+ping")  # type: ignore[no-untyped-call]
+    link = Link(redis_url(redis_server.url.replace("://", "://nobody:pw-nobody-1@")), name="test")
+    letters = Letters(link, RedisHistory(link, LAYOUT, ["m0"], wall=lambda: START_US))
+    with pytest.raises(PublicConnectionError, match="NOPERM"):
+        await letters.rows()
+    link.close()
+
+
 async def test_a_server_that_is_away_is_a_public_error(
     letters: Letters, market: LayoutWriter, redis_server: RedisServer
 ) -> None:

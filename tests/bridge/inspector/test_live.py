@@ -10,7 +10,7 @@ import pytest
 
 from agentexchange._urls import redis_url
 from agentexchange_bridge.inspector._link import Link
-from agentexchange_bridge.inspector.live import LiveFeed, LiveOptions, ReadOptions
+from agentexchange_bridge.inspector.live import LiveFeed, LiveOptions, ReadOptions, wall_us
 from agentexchange_schemas import FeedState, Interest, Layout, Topic
 from tests.bridge.inspector._samples import OTHER, OWN, candle, read
 from tests.integration._system import eventually
@@ -161,8 +161,11 @@ async def test_states_of_scope_and_topics(redis_server: RedisServer, writer: Lay
         writer.state(FeedState.BLIND, message="upstream is away")
         await eventually(lambda: scope_of(feed).message == "upstream is away")
         assert {row.state for row in feed.prices()[1]} == {FeedState.BLIND}
+        assert feed.gaps() == []
         writer.release()
         await eventually(lambda: scope_of(feed).state is FeedState.NO_BRIDGE)
+        (gap,) = feed.gaps()
+        assert (gap.state, gap.since_us, gap.until_us) == (FeedState.NO_BRIDGE, writer.received_us, None)
 
 
 async def test_it_waits_for_a_bridge_that_has_never_been_there(redis_server: RedisServer) -> None:
@@ -296,7 +299,7 @@ async def test_gaps_of_now_and_of_all_that_the_log_holds(redis_server: RedisServ
         writer.notice({"scope": "m0", "state": state, "since": since} | dict.fromkeys(names) | more)
 
     told("live", "2026-11-22T10:00:00Z", until="2026-11-22T10:00:05Z", cause="reconnected")
-    writer.bulk(["ticker:A1"], 30_000)  # more than a first look reads
+    writer.bulk(["ticker:A1"], 3_000)  # more than a first look reads to find every topic
     async with live(redis_server) as feed:
         await eventually(lambda: [row.cause for row in feed.gaps()] == ["reconnected"])
         told("blind", "2026-11-22T11:00:00Z", cause="upstream_lost")
@@ -317,3 +320,40 @@ async def test_nothing_of_an_account_without_a_key_is_shown(redis_server: RedisS
         assert "secret" not in repr(everything)
         assert {row.scope for row in feed.overview().scopes} == {"m0", OWN}
     other.close()
+
+
+async def test_junk_in_every_key_is_no_end(redis_server: RedisServer, writer: LayoutWriter) -> None:
+    layout, client = writer.layout, writer.client
+    client.xadd(layout.log("m0"), {"x": "no envelope"})
+    client.xadd(layout.log("m0"), {"e": b"\xff\xff", "more": "fields"})
+    writer.received_us += 60_000_000  # behind the ids that the server gave
+    client.hset(layout.status("m0"), mapping={"state": b"\xff", "topic_states": "[[[", "kinds": "{", "topics": b"\xfe"})
+    client.zadd(layout.workers, {b"\xff": float("inf")})
+    client.hset(layout.seq("m0"), b"\xff", b"\xff")
+    client.set(layout.latest("m0", "ticker:BTCUSDT"), b"junk")
+    async with live(redis_server) as feed:
+        writer.ticker("ETHUSDT", "1.0")
+        await eventually(lambda: "ETHUSDT" in prices(feed))
+        await eventually(lambda: scope_of(feed).state is FeedState.NO_BRIDGE)
+        assert feed.overview().workers
+        client.delete(layout.status("m0"))
+        client.set(layout.status("m0"), "no hash")
+        writer.ticker("ETHUSDT", "2.0")
+        await eventually(lambda: prices(feed)["ETHUSDT"] == "2.0")
+        client.delete(layout.status("m0"))
+        writer.state(FeedState.LIVE)
+        await eventually(lambda: scope_of(feed).state is FeedState.LIVE)
+
+
+async def test_times_are_by_the_bridges_clock(redis_server: RedisServer, writer: LayoutWriter) -> None:
+    """This machine's clock is an hour ahead of the server's, and the bridge's three seconds behind it."""
+    options = LiveOptions(look_every_s=0.05, read=OPTIONS.read, wall=lambda: wall_us() + 3_600_000_000)
+    writer.state(FeedState.LIVE, clock_offset_us=3_000_000)
+    async with live(redis_server, options=options) as feed:
+        await eventually(lambda: abs(feed.at_us - (wall_us() - 3_000_000)) < 500_000)
+        writer.received_us = wall_us() - 3_000_000
+        writer.ticker("BTCUSDT", "1.0")
+        await eventually(lambda: feed.prices()[1])
+        assert feed.prices()[1][0].age_s < 2
+        lag_ms = await eventually(lambda: scope_of(feed).lag_ms)
+        assert lag_ms[0] < 2_000

@@ -18,7 +18,7 @@ async def seqs(recent: Recent, choice: EventChoice = EVERY, limit: int = 10) -> 
 
 
 async def test_the_newest_rows_come_first_and_grow_with_what_comes() -> None:
-    recent = Recent()
+    recent = Recent(events=40_000)
     add(recent, 0, 3)
     assert await seqs(recent) == [2, 1, 0]
     add(recent, 3, 2)
@@ -51,7 +51,7 @@ async def test_a_choice_that_nobody_looked_at_for_long_begins_anew() -> None:
 
 
 async def test_older_rows_are_put_behind_and_none_is_doubled() -> None:
-    recent = Recent()
+    recent = Recent(events=40_000)
     add(recent, 5, 5)
     standing = await recent.standing(EVERY)
     older = [row for raw in (tick(n, seq=n) for n in range(7, 0, -1)) if (row := EVERY.row("m0", raw)) is not None]
@@ -61,7 +61,7 @@ async def test_older_rows_are_put_behind_and_none_is_doubled() -> None:
 
 
 async def test_choices_and_batches_are_bounded() -> None:
-    recent = Recent(choices=3)
+    recent = Recent(events=40_000, choices=3)
     first = await recent.standing(EventChoice("A"))
     for part in "BCD":
         await recent.standing(EventChoice(part))
@@ -72,7 +72,7 @@ async def test_choices_and_batches_are_bounded() -> None:
 
 
 async def test_equal_choices_share_what_was_found() -> None:
-    recent = Recent()
+    recent = Recent(events=40_000)
     assert await recent.standing(EventChoice("BTC")) is await recent.standing(EventChoice(" BTC ", []))
 
 
@@ -89,7 +89,7 @@ async def test_nothing_is_skipped_however_often_it_is_asked() -> None:
 
 
 async def test_after_a_clearing_only_what_came_since_is_recent() -> None:
-    recent = Recent()
+    recent = Recent(events=40_000)
     add(recent, 0, 5)
     await recent.standing(EVERY)
     recent.clear(START_US + 100)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from agentexchange import ConnectionError as PublicConnectionError
 from agentexchange_bridge.inspector.board import Notices
 from agentexchange_bridge.inspector.past import MomentOptions, TravelFeed, TravelOptions
 from agentexchange_bridge.inspector.views import EventKey
@@ -22,7 +23,6 @@ from tests.bridge.inspector._samples import (
     START_US,
     ListHistory,
     candle,
-    notice,
     order,
     portfolio,
     read,
@@ -345,39 +345,55 @@ async def test_one_event_with_its_neighbours() -> None:
         assert await feed.event(wrong) is None
 
 
-async def test_states_are_those_that_notices_told_of_by_then() -> None:
+async def states(feed: TravelFeed, at_s: float) -> tuple[FeedState, FeedState, int]:
+    """Of the scope and of its tick, and how many gaps there are."""
+    await feed.go(START_US + round(at_s * SECOND))
+    return feed.overview().scopes[0].state, feed.prices()[1][0].state, len(feed.gaps())
+
+
+async def test_states_are_those_of_the_spans_that_contain_the_moment() -> None:
+    """A dead bridge is told of by the next one: at the moment itself nobody knew."""
     notices = [
-        (20 * SECOND, status(FeedState.BLIND, 18 * SECOND, cause="upstream_lost", message="gone")),
-        (25 * SECOND, status(FeedState.LIVE, 18 * SECOND, until_us=24 * SECOND, cause="reconnected")),
+        (25 * SECOND, status(FeedState.BLIND, 18 * SECOND, cause="takeover", message="gone")),
+        (25 * SECOND + 1, status(FeedState.LIVE, 18 * SECOND, until_us=24 * SECOND, cause="takeover")),
+        (50 * SECOND, status(FeedState.AUTH_FAILED, 50 * SECOND, cause="upstream_refused")),
+        (30 * SECOND, status(FeedState.LIVE, 29 * SECOND, until_us=40 * SECOND, cause="conflated", count=3)),
     ]
     feed = travel(ListHistory({LOG: market(60)}), *notices)
-    for at_s, state, open_gaps in (
-        (10, FeedState.LIVE, None),
-        (21, FeedState.BLIND, [None]),
-        (30, FeedState.LIVE, [START_US + 24 * SECOND]),
-    ):
-        await feed.go(START_US + at_s * SECOND)
-        (scope,) = feed.overview().scopes
-        assert (scope.state, feed.prices()[1][0].state) == (state, state)
-        assert [gap.until_us for gap in feed.gaps()] == (open_gaps or [])
+    live, blind, failed = FeedState.LIVE, FeedState.BLIND, FeedState.AUTH_FAILED
+    assert await states(feed, 10) == (live, live, 0)
+    assert await states(feed, 20) == (blind, blind, 1)
+    assert feed.overview().scopes[0].message == "gone"
+    assert feed.overview().scopes[0].since_us == START_US + 18 * SECOND
+    assert await states(feed, 24.5) == (live, live, 1)
+    assert await states(feed, 35) == (live, live, 2)
+    assert await states(feed, 55) == (failed, failed, 3)
 
 
-async def test_the_first_notice_that_is_held_may_tell_of_the_time_before_it() -> None:
-    back = (25 * SECOND, status(FeedState.LIVE, 18 * SECOND, until_us=24 * SECOND, cause="reconnected"))
-    feed = travel(ListHistory({LOG: market(60)}), back)
-    await feed.go(START_US + 20 * SECOND)
-    assert feed.overview().scopes[0].state is FeedState.BLIND
-    await feed.go(START_US + 10 * SECOND)
-    assert feed.overview().scopes[0].state is FeedState.LIVE
+async def test_one_topics_span_is_its_own() -> None:
+    feed = travel(
+        ListHistory({LOG: market(60)}), (20 * SECOND, status(FeedState.STALE, 15 * SECOND, topic="ticker:B2"))
+    )
+    await feed.go(START_US + 30 * SECOND)
+    told = {row.symbol: row.state for row in feed.prices()[1]}
+    assert told == {"A1": FeedState.LIVE, "B2": FeedState.STALE, "C3": FeedState.LIVE}
 
 
-async def test_notices_on_the_way_are_shown_at_once(clock: Clock) -> None:
-    lost = notice(12 * SECOND + 1, FeedState.BLIND, 11 * SECOND, cause="upstream_lost")
-    feed = travel(ListHistory({LOG: [*market(30), lost]}), clock=clock, sleep=clock.sleep)
-    await feed.go(START_US + 12 * SECOND)
-    assert feed.overview().scopes[0].state is FeedState.LIVE
-    await feed.step()
-    assert feed.overview().scopes[0].state is FeedState.BLIND
+async def test_states_change_as_time_passes(clock: Clock) -> None:
+    span = (25 * SECOND, status(FeedState.LIVE, 18 * SECOND, until_us=21 * SECOND, cause="reconnected"))
+    feed = travel(ListHistory({LOG: market(60)}), span, clock=clock, sleep=clock.sleep)
+    await feed.go(START_US + 17 * SECOND)
+    seen = [feed.overview().scopes[0].state]
+    for _ in range(5):
+        await feed.step()
+        seen.append(feed.overview().scopes[0].state)
+    live, blind = FeedState.LIVE, FeedState.BLIND
+    assert seen == [live, blind, blind, blind, live, live]
+    await feed.go(START_US + 17 * SECOND)
+    feed.play(1)
+    await played(feed, clock, 2)
+    assert feed.overview().scopes[0].state is blind
+    await feed.close()
 
 
 async def test_the_overview_of_then() -> None:
@@ -420,3 +436,42 @@ async def test_a_list_that_is_looked_at_again_and_again_reads_only_what_is_new()
     ]
     await feed.step(-3)
     assert await feed.events(filter_text="price > 40002") == []
+
+
+async def test_a_pair_whose_candles_nobody_wants_is_drawn_from_its_ticks(clock: Clock) -> None:
+    raws = [tick(at * SECOND, f"{at}.0", symbol="A1") for at in range(200)]
+    other = [tick(at * SECOND + 1, "7.0", symbol="B2") for at in range(200)]
+    feed = travel(ListHistory({LOG: [*raws, *other], CANDLES: []}), clock=clock, sleep=clock.sleep)
+    await feed.go(START_US + 150 * SECOND)
+    bars = await feed.candles("A1", "1m")
+    begin_s = START_US // SECOND
+    starts = [at for at in range(begin_s, begin_s + 151) if at % 60 == 0]  # the first minute was not seen whole
+    assert [bar.open_time_ms // 1_000 for bar in bars] == starts
+    assert [bar.open for bar in bars] == [start - begin_s for start in starts]
+    assert (bars[-1].close, bars[-1].is_closed) == (150.0, False)
+    feed.play(10)
+    await played(feed, clock, 3)
+    await feed.close()
+    on = await feed.candles("A1", "1m")
+    await feed.go(feed.at_us)
+    assert await feed.candles("A1", "1m") == on  # as if it had been read
+    assert on[-1].close == (feed.at_us - START_US) // SECOND
+
+
+async def test_a_chart_that_cannot_be_read_is_tried_again() -> None:
+    class Away(ListHistory):
+        is_away = False
+
+        async def back(self, *args: Any, **more: Any) -> Any:
+            if self.is_away:
+                raise PublicConnectionError("away")
+            return await super().back(*args, **more)
+
+    history = Away({LOG: market(200), CANDLES: [candle(5, 0)]})
+    feed = travel(history)
+    await feed.go(START_US + 100 * SECOND)
+    history.is_away = True
+    with pytest.raises(PublicConnectionError):
+        await feed.candles("BTCUSDT", "1m")
+    history.is_away = False
+    assert len(await feed.candles("BTCUSDT", "1m")) == 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ._board import Board
-from ._charts import MAX_BARS, bar_of
+from ._charts import MAX_BARS, Tick, bar_of, tick_of
 from ._gaps import Notices, gaps_of
 from ._meter import Meter
 from ._rows import key_of, kind_of, order_of, row_of
@@ -15,10 +15,12 @@ __all__ = [
     "Board",
     "Meter",
     "Notices",
+    "Tick",
     "bar_of",
     "gaps_of",
     "key_of",
     "kind_of",
     "order_of",
     "row_of",
+    "tick_of",
 ]

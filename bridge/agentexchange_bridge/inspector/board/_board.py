@@ -9,7 +9,7 @@ from agentexchange_schemas import EnvelopeError, FeedStatus, ScopeStates
 from agentexchange_schemas.envelope import STATUS_TOPIC
 
 from ._account import AccountBook
-from ._charts import Charts
+from ._charts import Charts, tick_of
 from ._gaps import Notices
 from ._meter import Meter
 from ._rows import kind_of
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from agentexchange_bridge.inspector.views import PriceRow
     from agentexchange_schemas import Envelope
+
+    from ._charts import Chart
 
 __all__ = ["Board"]
 
@@ -71,6 +73,9 @@ class Board:
             slot.received_us = received_us
             if received_us >= slot.next_sample_us:
                 slot.sample()
+            charts = self.charts.by_ticker.get(envelope.topic)
+            if charts is not None:
+                _draw(charts, envelope)
 
     def take_states(self, scope: str, states: ScopeStates) -> None:
         """How a scope and its topics are now."""
@@ -80,6 +85,11 @@ class Board:
     def states(self, scope: str) -> ScopeStates:
         """How a scope and its topics are."""
         return self._states[scope]
+
+    def newest_us(self, topic: str) -> int | None:
+        """``r`` of the newest tick of that topic; None where there is none."""
+        slot = self._ticks.get(topic)
+        return None if slot is None else slot.received_us
 
     # What is shown
 
@@ -123,6 +133,7 @@ class Board:
         self.version = slot.version = self.version + 1
         slot.sample()
         self._symbols = None
+        _draw(self.charts.by_ticker.get(envelope.topic, ()), envelope)
 
     def _take_notice(self, scope: str, envelope: Envelope) -> None:
         try:
@@ -143,3 +154,10 @@ class Board:
             if state is not slot.state:
                 slot.state = state
                 self.version = slot.version = self.version + 1
+
+
+def _draw(charts: Iterable[Chart], envelope: Envelope) -> None:
+    tick = tick_of(envelope)
+    if tick is not None:
+        for chart in charts:
+            chart.tick(tick)

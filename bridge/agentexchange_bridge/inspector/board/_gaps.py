@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -42,19 +41,12 @@ class Notices:
         if len(self._notices) > 2 * _MOST_NOTICES:
             self._notices = dict(self._sorted()[-_MOST_NOTICES:])
 
-    def until(self, at_us: int) -> list[tuple[str, FeedStatus]]:
-        """Those up to a moment, the oldest first, each with its scope."""
-        return [notice for place, notice in self._sorted() if place[0] <= at_us]
-
-    def after(self, at_us: int) -> list[tuple[str, FeedStatus]]:
-        """Those after a moment."""
-        return [notice for place, notice in self._sorted() if place[0] > at_us]
-
-    def gaps(self) -> list[GapRow]:
-        """See `gaps_of`."""
+    def gaps(self, until_us: int | None = None) -> list[GapRow]:
+        """The spans that began by a moment, the newest first, at most 500; as is known now, not as was known then."""
         if self._gaps is None:
             self._gaps = gaps_of(notice for _, notice in self._sorted())
-        return self._gaps
+        rows = self._gaps if until_us is None else [row for row in self._gaps if row.since_us <= until_us]
+        return rows[:_MOST_GAPS]
 
     def _sorted(self) -> list[tuple[Place, tuple[str, FeedStatus]]]:
         if not self._is_sorted:
@@ -64,7 +56,7 @@ class Notices:
 
 
 def gaps_of(notices: Iterable[tuple[str, FeedStatus]]) -> list[GapRow]:
-    """The spans that notices tell of, the newest first, at most 500: a notice begins one, ends one, or tells of one."""
+    """The spans that notices tell of, the newest first: a notice begins one, ends one, or tells of one."""
     book = _Book()
     for scope, status in notices:
         book.take(_row(scope, status), status)
@@ -73,7 +65,7 @@ def gaps_of(notices: Iterable[tuple[str, FeedStatus]]) -> list[GapRow]:
 
 class _Book:
     def __init__(self) -> None:
-        self._over: deque[GapRow] = deque(maxlen=_MOST_GAPS)
+        self._over: list[GapRow] = []
         self._open: dict[tuple[str, str | None], GapRow] = {}
 
     def take(self, row: GapRow, status: FeedStatus) -> None:
@@ -85,7 +77,7 @@ class _Book:
             self._begin(row)
 
     def rows(self) -> list[GapRow]:
-        return sorted((*self._over, *self._open.values()), key=_since, reverse=True)[:_MOST_GAPS]
+        return sorted((*self._over, *self._open.values()), key=_since, reverse=True)
 
     def _begin(self, row: GapRow) -> None:
         """Every notice of one span names when it began; a new owner may know better than the last."""

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agentexchange.errors import ConnectionError as PublicConnectionError
-from agentexchange_bridge.inspector.board import MAX_BARS
-from agentexchange_bridge.inspector.past import bars_before, candle_topic, detail_of
-from agentexchange_schemas import Layout
+from agentexchange_bridge.inspector.past import chart_of, detail_of
+from agentexchange_bridge.inspector.views import GapRow
+from agentexchange_schemas import FeedState, Layout
 
 from ._keeper import Keeper
 from ._overview import overview_of
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
         EventDetail,
         EventKey,
         EventRow,
-        GapRow,
         Overview,
         PriceRow,
     )
@@ -44,13 +42,17 @@ class LiveFeed:
 
     def __init__(self, link: Link, accounts: Sequence[str], *, options: LiveOptions) -> None:
         self._source = str(link.url)
-        self._wall = options.wall
         self._state = LiveState(link, Layout(link.url.prefix), accounts, options)
         self._keeper = Keeper(link, self._state, options)
 
     async def run(self) -> None:
         """Keep it up to date until cancelled, through outages of Redis."""
         await self._keeper.run()
+
+    @property
+    def layout(self) -> Layout:
+        """The names, as far as they are known."""
+        return self._state.layout
 
     @property
     def history(self) -> RedisHistory:
@@ -64,8 +66,8 @@ class LiveFeed:
 
     @property
     def at_us(self) -> int:
-        """Now."""
-        return self._wall()
+        """Now, by the bridge's clock."""
+        return self._state.now_us()
 
     def overview(self) -> Overview:
         """See `Feed.overview`; while Redis is away every scope is ``blind`` and says so."""
@@ -77,17 +79,8 @@ class LiveFeed:
 
     async def candles(self, symbol: str, interval: str, limit: int = 200) -> list[Bar]:
         """See `Feed.candles`; the chart's forming candle comes from the next second on."""
-        topic = candle_topic(symbol, interval)
-        charts = self._state.board.charts
-        chart = charts.of(topic)
-        if chart is None:
-            chart = charts.open(topic)
-            try:
-                chart.take(await bars_before(self.history, topic, self.at_us, MAX_BARS))
-            except PublicConnectionError:
-                charts.drop(topic)
-                raise
-        return chart.newest(limit)
+        board = self._state.board
+        return await chart_of(self.history, board, symbol, interval, until_us=self.at_us, limit=limit)
 
     def symbols(self) -> Sequence[str]:
         """See `Feed.symbols`."""
@@ -119,5 +112,17 @@ class LiveFeed:
         return await detail_of(self.history, key)
 
     def gaps(self) -> list[GapRow]:
-        """See `Feed.gaps`."""
-        return self.notices.gaps()
+        """See `Feed.gaps`; a scope without a bridge is one since its last event, as no notice tells of that yet."""
+        scopes, meters = self._state.look.scopes, self._state.board.meters
+        dead = [scope for scope, look in scopes.items() if look.state is FeedState.NO_BRIDGE]
+        rows = [_without_bridge(scope, last_us) for scope in dead if (last_us := meters[scope].last_us) is not None]
+        return sorted((*rows, *self.notices.gaps()), key=_since, reverse=True)
+
+
+def _without_bridge(scope: str, since_us: int) -> GapRow:
+    message = f"no live bridge serves {scope}"
+    return GapRow(scope, None, FeedState.NO_BRIDGE, None, since_us, until_us=None, count=None, message=message)
+
+
+def _since(row: GapRow) -> int:
+    return row.since_us

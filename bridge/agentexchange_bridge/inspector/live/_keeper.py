@@ -11,7 +11,7 @@ from agentexchange._shared.commands import START, place_of
 from agentexchange._shared.read import layout_of, pairs, utc_of
 from agentexchange.errors import ConnectionError as PublicConnectionError
 from agentexchange.freshness import ServerClock
-from agentexchange.redis import RedisLinkError
+from agentexchange.redis import RedisLinkError, ReplyError
 from agentexchange_bridge.inspector.past import MAIN_LOG, board_at, raws_of
 from agentexchange_schemas import Cause, EnvelopeError, FeedState, ScopeStates, TopicState
 from agentexchange_schemas.envelope import decode
@@ -113,7 +113,8 @@ class Keeper:
             self._is_told = True
         if state.away is None:
             since = utc_of(self._options.wall())
-            state.away = TopicState(FeedState.BLIND, since, Cause.REDIS_LOST, f"Redis is away: {fault}")
+            what = "Redis refuses" if isinstance(fault, ReplyError) else "Redis is away"
+            state.away = TopicState(FeedState.BLIND, since, Cause.REDIS_LOST, f"{what}: {fault}")
         for scope, meter in state.board.meters.items():
             state.board.take_states(scope, ScopeStates(state.away))
             meter.restart()
@@ -138,7 +139,7 @@ class Keeper:
         floor_us = max(map(place_of, cursors.values()))
         state.events.recent.clear(floor_us)
         state.board.charts.clear()
-        await board_at(state.history, state.board, max(floor_us, self._options.wall()))
+        await board_at(state.history, state.board, max(floor_us, state.now_us()))
         state.away = None
         for meter in state.board.meters.values():
             meter.restart()
@@ -188,7 +189,7 @@ class Keeper:
             if turn % _SIZES_EVERY == 0:
                 sizes = await self._link.ask(self._question.sizes)
             if turn % _CLIENTS_EVERY == 0:
-                state.clients = await find_listeners(await self._link.stream(), state.layout, wall())
+                state.clients = await find_listeners(await self._link.stream(), state.layout, state.now_us())
             asked_us = wall()
             look = self._question.read(await self._link.ask(self._question.commands), sizes)
             self._clock.answered(asked_us, look.server_us, wall())
@@ -203,6 +204,7 @@ class Keeper:
 
     def _show(self, look: Look) -> None:
         self._state.look, self._state.away = look, None
+        self._state.ahead_us = self._ahead_us(self._state.scopes[0])
         board, clock = self._state.board, self._options.clock()
         for scope, found in look.scopes.items():
             board.take_states(scope, found.states)

@@ -9,7 +9,7 @@ from agentexchange._shared.commands import ScopeLook
 from agentexchange._shared.read import pairs, us_of
 from agentexchange.freshness import time_us
 from agentexchange.redis import ReplyError
-from agentexchange_bridge.inspector.past import span_of
+from agentexchange_bridge.inspector.past import span_of, span_questions
 from agentexchange_bridge.inspector.views import WorkerRow
 from agentexchange_schemas import FeedState, ScopeStates, TopicState
 from agentexchange_schemas.layout import LOG_ID_FIELD, count_of
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 __all__ = ["Look", "LookedAtScope", "Question"]
 
 Command = tuple[str | bytes | int, ...]
-_OF_A_SCOPE: Final = 3
+_OF_A_SCOPE: Final = 3  # answers
+_OF_A_LOG: Final = 3
+_WRONG_TYPE: Final = "WRONGTYPE"  # whoever has put something else there, it is no status
+_MAX_S: Final = 253_402_300_799.0  # the end of the year 9999; a score may be infinite
 _SAMPLES: Final = 5  # nodes of a stream that are measured for its memory
 
 
@@ -73,7 +76,7 @@ class Question:
             ("INFO", "memory"),
             ("ZRANGE", layout.workers, 0, -1, "WITHSCORES"),
             *(command for scope in scopes for command in self._of_scope(scope)),
-            *(("XINFO", "STREAM", key) for key in keys.values()),
+            *(question for key in keys.values() for question in span_questions(key)),
         ]
         self.sizes: list[Command] = [("MEMORY", "USAGE", key, "SAMPLES", _SAMPLES) for key in keys.values()]
 
@@ -81,7 +84,7 @@ class Question:
         """What the answers to `commands`, and the last ones to `sizes`, say.
 
         Raises:
-            ReplyError: the server refuses this user a scope's lease or status.
+            ReplyError: the server does not let this user look at a scope's lease or status.
         """
         server_us = time_us(answers[0])
         memory = _memory(answers[1])
@@ -91,7 +94,8 @@ class Question:
             scopes[scope] = _scope(scope, answers[at : at + _OF_A_SCOPE])
             at += _OF_A_SCOPE
         measured = sizes or [None] * len(self._keys)
-        spans = [span_of(lane, *told) for lane, *told in zip(self._keys, answers[at:], measured, strict=True)]
+        told = [answers[place : place + _OF_A_LOG] for place in range(at, len(answers), _OF_A_LOG)]
+        spans = list(map(span_of, self._keys, told, measured))
         workers = tuple(_workers(answers[2], server_us, scopes))
         used, limit = memory.get("used_memory"), memory.get("maxmemory")
         return Look(server_us, scopes, workers, {span.lane: span for span in spans}, used, limit or None)
@@ -107,10 +111,11 @@ class Question:
 
 def _scope(scope: str, answers: list[Any]) -> LookedAtScope:
     for answer in answers:
-        if isinstance(answer, ReplyError):
+        if isinstance(answer, ReplyError) and answer.code != _WRONG_TYPE:
             raise answer
-    epochs, status, log_id = answers
-    fields = pairs(status)
+    epochs, status, log_id = (None if isinstance(answer, ReplyError) else answer for answer in answers)
+    fields = pairs(status or [])
+    epochs = epochs or [None, None]
     look = ScopeLook.of(scope, epochs, fields, log_id)
     report, lease = look.report, epochs[0]
     own = TopicState(FeedState.NO_BRIDGE) if report is None else TopicState.of(report)
@@ -136,7 +141,8 @@ def _workers(answer: Any, server_us: int | None, scopes: Mapping[str, LookedAtSc
         if look.worker is not None:
             owned.setdefault(look.worker, []).append(scope)
     for member, score in sorted(zip(answer[::2], answer[1::2], strict=True)):
-        name, expires_us = member.decode(errors="replace"), round(float(score) * 1_000_000)
+        name = member.decode(errors="replace")
+        expires_us = round(min(max(float(score), 0.0), _MAX_S) * 1_000_000)
         if server_us is None or expires_us > server_us:
             yield WorkerRow(name, expires_us, tuple(owned.get(name, ())))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from agentexchange_bridge.inspector.board import Board, Notices
 from agentexchange_bridge.inspector.past import EventList, RedisHistory
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from agentexchange_schemas import Layout, TopicState
 
 __all__ = ["LiveOptions", "LiveState", "wall_us"]
+
+_RECENT: Final = 40_000  # events that are at hand, for all viewers
 
 
 def wall_us() -> int:
@@ -67,6 +69,7 @@ class LiveState:
         look: what the installation says of itself.
         clients: who listens.
         away: the state of everything while Redis is away; None while it is there.
+        ahead_us: how far this machine's clock is ahead of the bridge's that writes the market, as far as that is known.
     """
 
     def __init__(self, link: Link, layout: Layout, accounts: Sequence[str], options: LiveOptions) -> None:
@@ -74,9 +77,10 @@ class LiveState:
         self._accounts = tuple(accounts)
         self._wall = options.wall
         self.notices = Notices()
-        self.events = EventList()
+        self.events = EventList(most=_RECENT)
         self.clients: tuple[ClientRow, ...] = ()
         self.away: TopicState | None = None
+        self.ahead_us = 0
         self.board = Board()
         self.install(layout)
 
@@ -84,10 +88,14 @@ class LiveState:
         """Begin with an empty board for this layout."""
         self.layout = layout
         self.scopes = (*layout.market_scopes, *self._accounts)
-        self.history = RedisHistory(self._link, layout, self.scopes, wall=self._wall)
+        self.history = RedisHistory(self._link, layout, self.scopes, wall=self.now_us)
         self.keys: dict[Lane, str] = {lane: self.history.key(lane) for lane in self.history.lanes}
         self.board = Board(self.scopes, version=self.board.version, notices=self.notices)
         self.look = Look()
+
+    def now_us(self) -> int:
+        """Now, by the clock that gave the events their times."""
+        return self._wall() - self.ahead_us
 
     @property
     def accounts(self) -> tuple[str, ...]:

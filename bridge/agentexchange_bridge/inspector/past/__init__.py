@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._bars import bars_before, candle_topic
+from ._bars import chart_of
 from ._choice import EventChoice
 from ._events import EventList
 from ._file import FileHistory
@@ -10,7 +10,7 @@ from ._history import History, LaneSpan, Page, Sample, Stretch
 from ._moment import MAIN_LOG, MomentOptions, board_at
 from ._notices import Told, notices_before
 from ._overview import log_row
-from ._redis import RedisHistory, lanes_of, raws_of, span_of
+from ._redis import RedisHistory, lanes_of, raws_of, span_of, span_questions
 from ._search import detail_of, rows_before
 from ._timeline import TimeLines
 from ._travel import TravelFeed, TravelOptions
@@ -33,9 +33,8 @@ __all__ = [
     "Told",
     "TravelFeed",
     "TravelOptions",
-    "bars_before",
     "board_at",
-    "candle_topic",
+    "chart_of",
     "detail_of",
     "lanes_of",
     "log_row",
@@ -43,5 +42,6 @@ __all__ = [
     "raws_of",
     "rows_before",
     "span_of",
+    "span_questions",
     "walk",
 ]

@@ -23,12 +23,15 @@ _MAX_ROWS: Final = 1_000
 class EventList:
     """Whoever moves the moment on adds what has come to `recent`; a jump clears that.
 
+    Args:
+        most: recent events that are kept.
+
     Attributes:
         recent: the last events, and what is looked for among them.
     """
 
-    def __init__(self) -> None:
-        self.recent = Recent()
+    def __init__(self, *, most: int) -> None:
+        self.recent = Recent(events=most)
 
     async def rows(
         self,

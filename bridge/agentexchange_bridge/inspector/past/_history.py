@@ -27,7 +27,7 @@ class Page(NamedTuple):
 
 
 class LaneSpan(NamedTuple):
-    """What a lane holds: ``r`` of its first and last event, None where it is empty; memory None: unknown."""
+    """What a lane holds: entries (0 where nobody says), memory (None likewise), ``r`` of the first and the last."""
 
     lane: Lane
     entries: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -11,7 +12,7 @@ from agentexchange_schemas import EnvelopeError, Kind
 from agentexchange_schemas.envelope import STATUS_TOPIC, decode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import AsyncIterator, Iterable
 
     from agentexchange.recording import Lane
     from agentexchange_bridge.inspector.board import Board
@@ -28,57 +29,85 @@ _RATED_US: Final = 5_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MomentOptions:
-    """What is read at most, for a market scope unless it says otherwise.
+    """What is read at most, of all market scopes together unless it says otherwise.
 
     Attributes:
         page: entries of one read.
         entries: read backwards from the moment.
         probes: looks into the minutes before, for what prices were.
         probe_entries: read at each of them.
-        account_entries: read backwards in an account's log.
+        account_entries: read backwards in each account's log.
     """
 
-    page: int = 2_000
+    page: int = 500
     entries: int = 24_000
     probes: int = 20
-    probe_entries: int = 700
+    probe_entries: int = 500
     account_entries: int = 2_000
 
 
 async def board_at(history: History, board: Board, at_us: int, options: MomentOptions = MomentOptions()) -> None:
-    """Fill an empty board. Symbols with no event among what is read at most are left out.
+    """Bring a board up to a moment. Symbols with no event among what is read at most are left as they are.
 
     Raises:
         ConnectionError: what is read from is away.
     """
-    for lane in history.lanes:
-        if lane.log != MAIN_LOG:
-            continue
-        if lane.scope.startswith("a-"):
-            found = await _all_of(history, lane, at_us, options)
-        else:
-            found = await _market(history, lane, at_us, options)
-        for envelope in found:
+    lanes = [lane for lane in history.lanes if lane.log == MAIN_LOG]
+    share = max(1, sum(not lane.scope.startswith("a-") for lane in lanes))  # each has a part of the symbols
+    found = await asyncio.gather(*(_found(history, lane, at_us, options, share) for lane in lanes))
+    rates = dict.fromkeys(board.meters, 0.0)
+    for lane, (envelopes, rate) in zip(lanes, found, strict=True):
+        rates[lane.scope] += rate
+        for envelope in envelopes:
             board.take(lane.scope, envelope)
-        board.meters[lane.scope].rate = await _rate(history, lane, at_us, options)
+    for scope, rate in rates.items():
+        board.meters[scope].rate = rate
 
 
-async def _all_of(history: History, lane: Lane, at_us: int, options: MomentOptions) -> list[Envelope]:
+async def _found(
+    history: History, lane: Lane, at_us: int, options: MomentOptions, share: int
+) -> tuple[list[Envelope], float]:
+    """What a lane tells of the moment, the oldest first, and its rate then."""
+    if lane.scope.startswith("a-"):
+        raws = await _all_of(history, lane, at_us, options)
+    else:
+        raws = await _newest(history, lane, at_us, options, options.entries // share)
+        raws += await _sampled(history, lane, at_us, options, options.probe_entries // share)
+    return _decoded(raws), await _rate(history, lane, at_us, options)
+
+
+async def _all_of(history: History, lane: Lane, at_us: int, options: MomentOptions) -> list[bytes]:
     """Every event that is not too old, and orders that have been open since before."""
-    page = await history.back(lane, at_us + 1, options.account_entries)
-    latest = await history.newest(lane.scope, [Kind.ORDERS, Kind.PORTFOLIO], at_us + 1)
-    return _decoded([*latest, *page.raws])
+    raws = await history.newest(lane.scope, [Kind.ORDERS, Kind.PORTFOLIO], at_us + 1)
+    async for page in _pages(history, lane, at_us, options.page, options.account_entries):
+        raws += page.raws
+    return raws
 
 
-async def _market(history: History, lane: Lane, at_us: int, options: MomentOptions) -> list[Envelope]:
-    raws = await _newest(history, lane, at_us, options)
+async def _sampled(history: History, lane: Lane, at_us: int, options: MomentOptions, entries: int) -> list[bytes]:
+    """Ticks at moments of the last minutes; where nothing lies between two of these, it is looked at once."""
+    raws: list[bytes] = []
     step_us = SPAN_US // options.probes
-    for probe in range(1, options.probes + 1):
-        page = await history.back(lane, at_us + 1 - probe * step_us, options.probe_entries)
+    newest_us = at_us
+    for probe_us in range(at_us - step_us, at_us - SPAN_US - 1, -step_us):
+        if probe_us >= newest_us and raws:
+            continue
+        page = await history.back(lane, probe_us + 1, entries)
         raws += _newest_of(page).values()
         if not page.raws and page.edge_us is None:
             break  # nothing is that old
-    return _decoded(raws)
+        newest_us = max(map(_received_of, page.raws[:1]), default=probe_us)
+    return raws
+
+
+async def _pages(history: History, lane: Lane, at_us: int, count: int, most: int) -> AsyncIterator[Page]:
+    """Backwards from a moment until so many entries were read."""
+    edge_us: int | None = at_us + 1
+    while edge_us is not None and most > 0:
+        page = await history.back(lane, edge_us, min(count, most))
+        yield page
+        most -= max(1, page.read)
+        edge_us = page.edge_us
 
 
 async def _rate(history: History, lane: Lane, at_us: int, options: MomentOptions) -> float:
@@ -90,19 +119,16 @@ async def _rate(history: History, lane: Lane, at_us: int, options: MomentOptions
     return len(places) * 1_000_000 / max(1, at_us - places[-1])
 
 
-async def _newest(history: History, lane: Lane, at_us: int, options: MomentOptions) -> list[bytes]:
+async def _newest(history: History, lane: Lane, at_us: int, options: MomentOptions, entries: int) -> list[bytes]:
     """The newest tick of each topic, and the notices on the way."""
     wanted = {topic for topic in await history.topics(lane.scope) if topic.startswith(_TICKER)}
     found: dict[str, bytes] = {}
     notices: list[bytes] = []
-    edge_us: int | None = at_us + 1
-    read = 0
-    while edge_us is not None and read < options.entries and not (wanted and found.keys() >= wanted):
-        page = await history.back(lane, edge_us, options.page)
+    async for page in _pages(history, lane, at_us, options.page, entries):
         notices += _notices_of(page)
         found = _newest_of(page) | found
-        read += page.read
-        edge_us = page.edge_us
+        if wanted and found.keys() >= wanted:
+            break
     missing = sorted(wanted - found.keys())
     return [*found.values(), *notices, *await history.newest(lane.scope, missing, at_us + 1)]
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Recent", "Standing"]
 
-_EVENTS: Final = 40_000
 _BATCHES: Final = 4_000
 _ROWS: Final = 1_000  # of a standing choice
 _CHOICES: Final = 32
@@ -67,7 +66,7 @@ class Standing:
 class Recent:
     """Events in batches as they came, bounded; and the choices that were asked for last."""
 
-    def __init__(self, *, events: int = _EVENTS, choices: int = _CHOICES) -> None:
+    def __init__(self, *, events: int, choices: int = _CHOICES) -> None:
         self._most = events
         self._most_choices = choices
         self._batches: deque[_Batch] = deque()

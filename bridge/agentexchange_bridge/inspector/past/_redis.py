@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from agentexchange_bridge.inspector._link import Link
     from agentexchange_schemas import Layout
 
-__all__ = ["RedisHistory", "lanes_of", "raws_of", "span_of"]
+__all__ = ["RedisHistory", "lanes_of", "raws_of", "span_of", "span_questions"]
+
+Command = tuple[str | bytes | int, ...]
 
 _FIELD: Final = LOG_FIELD.encode()
 _KEYS_AT_ONCE: Final = 500
@@ -28,7 +30,6 @@ _ORDERS: Final = str(Kind.ORDERS)
 _MAX_ORDERS: Final = 2_000
 _SAMPLED: Final = 200  # entries of a stretch
 _STRETCHES_AT_ONCE: Final = 20
-_FIRST, _LAST, _LENGTH = b"first-entry", b"last-entry", b"length"
 
 
 def lanes_of(layout: Layout, scopes: Sequence[str]) -> tuple[Lane, ...]:
@@ -43,16 +44,20 @@ def raws_of(entries: Sequence[Any]) -> list[bytes]:
     return [fields[1] for _, fields in entries if fields and fields[0] == _FIELD]
 
 
-def span_of(lane: Lane, info: Any, memory: Any) -> LaneSpan:
-    """What ``XINFO STREAM`` and ``MEMORY USAGE`` say of a log; an empty span where they are refused."""
-    found = dict(zip(info[::2], info[1::2], strict=True)) if isinstance(info, list) else {}
-    first, last = found.get(_FIRST), found.get(_LAST)
+def span_questions(key: str) -> list[Command]:
+    """Length, first and last entry of a log: one by one, so that who may only read it learns what can be read."""
+    return [("XLEN", key), ("XRANGE", key, "-", "+", "COUNT", 1), ("XREVRANGE", key, "+", "-", "COUNT", 1)]
+
+
+def span_of(lane: Lane, answers: Sequence[Any], memory: Any = None) -> LaneSpan:
+    """What the answers to `span_questions`, and to ``MEMORY USAGE``, say; a refusal is taken for no answer."""
+    entries, first, last = (None if isinstance(answer, ReplyError) else answer for answer in answers)
     return LaneSpan(
         lane,
-        int(found.get(_LENGTH) or 0),
+        entries or 0,
         memory if isinstance(memory, int) else None,
-        place_of(first[0]) if first else None,
-        place_of(last[0]) if last else None,
+        place_of(first[0][0]) if first else None,
+        place_of(last[0][0]) if last else None,
     )
 
 
@@ -71,8 +76,8 @@ class RedisHistory:
 
     async def spans(self) -> list[LaneSpan]:
         """See `History`."""
-        infos = await self._ask([("XINFO", "STREAM", self.key(lane)) for lane in self.lanes])
-        return [span_of(lane, info, None) for lane, info in zip(self.lanes, infos, strict=True)]
+        answers = await self._ask([question for lane in self.lanes for question in span_questions(self.key(lane))])
+        return [span_of(lane, answers[3 * at : 3 * at + 3]) for at, lane in enumerate(self.lanes)]
 
     async def back(self, lane: Lane, before_us: int, count: int, *, topic: str | None = None) -> Page:  # noqa: ARG002 - a log has no index
         """See `History`."""
@@ -119,7 +124,7 @@ class RedisHistory:
         with self._link.public_errors():
             return await self._link.command(*command)
 
-    async def _ask(self, commands: Sequence[tuple[str | bytes | int, ...]]) -> list[Any]:
+    async def _ask(self, commands: Sequence[Command]) -> list[Any]:
         with self._link.public_errors():
             return await self._link.ask(commands)
 

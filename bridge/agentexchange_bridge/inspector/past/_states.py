@@ -1,36 +1,40 @@
-"""How the scopes were at a moment, as far as notices tell."""
+"""How the scopes were at a moment, as is known by now."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agentexchange._shared.read import us_of
+from agentexchange._shared.read import utc_of
 from agentexchange_schemas import FeedState, ScopeStates, TopicState
 
 if TYPE_CHECKING:
     from agentexchange_bridge.inspector.board import Board, Notices
+    from agentexchange_bridge.inspector.views import GapRow
 
 __all__ = ["show_states"]
 
 
 def show_states(board: Board, notices: Notices, at_us: int) -> None:
-    """Give the board the states of that moment.
+    """Give the board the states of that moment, by the spans that contain it: what was found out later counts, too.
 
-    A scope that no notice told of before counts as live where it has events, unless the first notice after says that
-    it was not: logs are cut, and most of them begin in the middle of a good time.
+    Outside of all spans a scope with events counts as live: logs are cut, and most begin in the middle of a good time.
     """
-    states = {scope: ScopeStates() for scope in board.meters}
-    for scope, status in notices.until(at_us):
-        if scope in states:
-            states[scope].take(status)
-    later: dict[str, TopicState] = {}
-    for scope, status in notices.after(at_us):
-        if status.tells_state and status.topic is None and scope not in later:
-            was = FeedState.BLIND if status.state is FeedState.LIVE else status.state
-            began = us_of(status.since) <= at_us
-            later[scope] = TopicState(was if began else FeedState.LIVE, status.since if began else None, status.cause)
+    states = {scope: ScopeStates(TopicState(_usual(board, scope))) for scope in board.meters}
+    for row in reversed(notices.gaps(at_us)):
+        is_over = row.until_us is not None and row.until_us <= at_us
+        if is_over or row.state is FeedState.LIVE or row.count is not None or row.scope not in states:
+            continue
+        if row.topic is None:
+            states[row.scope].own = _state(row)
+        else:
+            states[row.scope].topics[row.topic] = _state(row)
     for scope, known in states.items():
-        if known.own is None:
-            has_events = board.meters[scope].last_us is not None
-            known.own = later.get(scope) or TopicState(FeedState.LIVE if has_events else FeedState.CONNECTING)
         board.take_states(scope, known)
+
+
+def _usual(board: Board, scope: str) -> FeedState:
+    return FeedState.CONNECTING if board.meters[scope].last_us is None else FeedState.LIVE
+
+
+def _state(row: GapRow) -> TopicState:
+    return TopicState(row.state, utc_of(row.since_us), row.cause, row.message)

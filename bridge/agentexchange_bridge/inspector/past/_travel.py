@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Final
 
 from agentexchange._tasks import end
 from agentexchange.errors import ConnectionError as PublicConnectionError
-from agentexchange_bridge.inspector.board import Board, gaps_of
+from agentexchange_bridge.inspector.board import Board
 from agentexchange_schemas import EnvelopeError
 from agentexchange_schemas.envelope import decode
 
-from ._bars import bars_before, candle_topic
+from ._bars import chart_of
 from ._events import EventList
 from ._moment import MomentOptions, board_at
 from ._overview import overview_at, overview_of_history
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TravelFeed", "TravelOptions"]
 
+_RECENT: Final = 10_000  # events that are at hand, of one viewer
 _MAX_STEPS: Final = 1_000
 _MAX_US: Final = 253_402_300_799_999_999  # the end of the year 9999
 _SPEEDS: Final = (0.1, 1_000.0)
@@ -87,7 +88,7 @@ class TravelFeed:
         self._options = options
         self._scopes = tuple(dict.fromkeys(lane.scope for lane in history.lanes))
         self._board = Board(self._scopes)
-        self._events = EventList()
+        self._events = EventList(most=_RECENT)
         self._at_us = 0
         self._speed = 1.0
         self._player: asyncio.Task[None] | None = None
@@ -124,18 +125,8 @@ class TravelFeed:
         return self._board.prices(since, self._at_us)
 
     async def candles(self, symbol: str, interval: str, limit: int = 200) -> list[Bar]:
-        """See `Feed.candles`: closed ones."""
-        topic = candle_topic(symbol, interval)
-        charts = self._board.charts
-        chart = charts.of(topic)
-        if chart is None:
-            chart = charts.open(topic)
-            try:
-                chart.take(await bars_before(self._history, topic, self._at_us + 1, limit))
-            except PublicConnectionError:
-                charts.drop(topic)
-                raise
-        return chart.newest(limit)
+        """See `Feed.candles`."""
+        return await chart_of(self._history, self._board, symbol, interval, until_us=self._at_us, limit=limit)
 
     def symbols(self) -> Sequence[str]:
         """See `Feed.symbols`."""
@@ -161,7 +152,7 @@ class TravelFeed:
 
     def gaps(self) -> list[GapRow]:
         """See `Feed.gaps`."""
-        return gaps_of(self._notices.until(self._at_us))
+        return self._notices.gaps(self._at_us)
 
     # Moving
 
@@ -218,8 +209,7 @@ class TravelFeed:
         board = Board(self._scopes, version=self._board.version + 1)
         await board_at(self._history, board, at_us, self._options.moment)
         show_states(board, self._notices, at_us)
-        if self._overview is None:
-            self._overview = await overview_of_history(self._history, self._source)
+        self._overview = await overview_of_history(self._history, self._source)
         await self._look_away()
         self._board, self._at_us = board, at_us
         self._events.recent.clear(at_us)
@@ -229,6 +219,7 @@ class TravelFeed:
             if not await self._look_ahead():
                 return
             await self._take_until(self._next[-1].received_us, self._options.frame_events)
+            show_states(self._board, self._notices, self._at_us)
 
     async def _step_back(self, count: int) -> None:
         """To just after the event before the one shown last."""
@@ -263,13 +254,13 @@ class TravelFeed:
         if expected > most or not await self._take_until(until_us, most):
             await self._jump_to(until_us)
         self._at_us = max(self._at_us, until_us)
+        show_states(self._board, self._notices, self._at_us)
         for meter in self._board.meters.values():
             meter.mark(self._at_us / 1_000_000)
 
     async def _jump_to(self, until_us: int) -> None:
         """Take the newest of what lies between; a symbol without any keeps what it has."""
         await board_at(self._history, self._board, until_us, self._options.moment)
-        show_states(self._board, self._notices, until_us)
         self._board.charts.clear()
         self._events.recent.clear(until_us)
         await self._look_away()
