@@ -118,13 +118,13 @@ def _lines(name: str, value: Any) -> Iterator[tuple[str, str]]:
 def _orders(on_open: Callable[[str], None]) -> Grid:
     return Grid(
         [
-            column("time", "Received", width=112, kind="number", wide_only=True),
+            column("time", "Received", width=106, kind="number", wide_only=True),
             column("id", "Order", kind="code", wide_only=True),
             column("symbol", "Symbol", kind="code"),
-            column("side", "Side", width=66),
-            column("status", "Status", width=142, kind="state"),
-            column("quantity", "Quantity", width=156, kind="number", wide_only=True),
-            column("price", "Price", width=128, kind="number", wide_only=True),
+            column("side", "Side", width=60),
+            column("status", "Status", width=138, kind="state"),
+            column("quantity", "Quantity", width=132, kind="number", wide_only=True),
+            column("price", "Price", width=104, kind="number", wide_only=True),
         ],
         label="Orders, newest first",
         empty="No orders of this account are held at this moment.",

@@ -110,7 +110,8 @@ def chart_options(bars: Sequence[Bar], *, is_dark: bool) -> dict[str, Any]:
     times = [day_clock(bar.open_time_ms * 1000)[5:16] for bar in bars]
     line = {"lineStyle": {"color": colour["line"]}}
     none, sides = {"show": False}, {"left": 8, "right": 64, "outerBoundsMode": "none"}
-    label = {"color": colour["text"], "fontSize": 11, "alignMinLabel": "left", "alignMaxLabel": "right"}
+    label = {"color": colour["text"], "fontSize": 11}
+    times_label = {**label, "alignMinLabel": "left", "alignMaxLabel": "right"}
     return {
         "animation": False,
         "backgroundColor": "transparent",
@@ -120,7 +121,7 @@ def chart_options(bars: Sequence[Bar], *, is_dark: bool) -> dict[str, Any]:
         "xAxis": [
             {"type": "category", "gridIndex": 0, "axisLine": line, "axisLabel": none, "axisTick": none,
              "data": times},
-            {"type": "category", "gridIndex": 1, "axisLine": line, "axisLabel": label, "axisTick": none,
+            {"type": "category", "gridIndex": 1, "axisLine": line, "axisLabel": times_label, "axisTick": none,
              "data": times},
         ],
         "yAxis": [

@@ -28,17 +28,20 @@ async def show_event(viewer: Viewer, key: EventKey, dialog: SideDialog | None = 
     title = _title(key)
     with SideDialog(title) if dialog is None else dialog.turn_to(title) as dialog:  # noqa: PLR1704 - it is the same
         facts(event_facts(detail))
+        _travel_button(viewer, key, dialog)
         heading("Fields", level=3)
         fields_of(detail.fields)
         heading("Before and after, of the same topic", level=3)
         _neighbours(viewer, detail, dialog)
 
-        async def travel() -> None:
-            dialog.close()
-            await viewer.go(key.received_us)
 
-        button = ui.button("Show this moment everywhere", icon="history", on_click=travel)
-        button.props("unelevated no-caps color=primary").classes("ax-below")
+def _travel_button(viewer: Viewer, key: EventKey, dialog: SideDialog) -> None:
+    async def travel() -> None:
+        dialog.close()
+        await viewer.go(key.received_us)
+
+    button = ui.button("Show this moment everywhere", icon="history", on_click=travel)
+    button.props("unelevated no-caps color=primary dense").classes("ax-below ax-wide-button")
 
 
 def _title(key: EventKey) -> str:
