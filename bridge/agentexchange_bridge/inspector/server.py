@@ -130,7 +130,8 @@ def _guarded(options: ServerOptions) -> Guard:
         show_welcome_message=False,
     )
     sign_in = None if options.token is None else SignIn(options.token)
-    hosts = LOOPBACK_NAMES | {options.host} if is_loopback(options.host) else None
+    is_open = sign_in is None and is_loopback(options.host)
+    hosts = LOOPBACK_NAMES | {options.host} if is_open else None  # a token is asked for under any name, as of a proxy
     return Guard(app, sign_in=sign_in, hosts=hosts)
 
 

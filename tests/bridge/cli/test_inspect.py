@@ -49,6 +49,7 @@ async def test_a_token_of_the_operators_own_is_not_printed(redis_server: RedisSe
         await inspect.wait_line("open http")
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
             assert (await http.get("/")).status_code == 401
+            assert (await http.get("/", headers={"host": "inspector.example"})).status_code == 401, "behind a proxy"
         assert await inspect.end() == 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
@@ -125,7 +126,8 @@ class Shell:
         if not self._is_started:
             await self._start()
         await self._show()
-        await self._client.run_javascript("1", timeout=_BROWSER_S)
+        with suppress(TimeoutError):  # it sleeps, or is gone: the next tick waits for it again
+            await self._client.run_javascript("1", timeout=_BROWSER_S)
 
     async def _start(self) -> None:
         self._is_started = True

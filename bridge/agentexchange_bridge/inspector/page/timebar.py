@@ -44,6 +44,7 @@ class TimeBar:
                 self._slider.props('aria-label="Moment shown" disable').classes("ax-slider")  # until its ends are known
                 self._slider.on("pan", self._pan, ["0"], js_handler="(phase) => emit(phase)")
                 self._slider.on("change", self._go)
+                self._slider.on_value_change(self._preview)
                 with ui.element("div").classes("ax-ends-of-line ax-figures"):
                     self._first, self._hint, self._last = (
                         ui.label(NONE),
@@ -72,8 +73,8 @@ class TimeBar:
 
     def _say_moment(self) -> None:
         with ui.element("div").classes("ax-moment") as self._moment:
-            with ui.element("div").classes("ax-moment-words").props("role=status"):
-                self._mark = ui.label("").classes("ax-mark")
+            with ui.element("div").classes("ax-moment-words"):
+                self._mark = ui.label("").classes("ax-mark").props("role=status")  # not the clock: it would be read out
                 self._now = ui.label(NONE).classes("ax-now ax-figures")
             self._back = ui.button("Back to live", icon="sensors", on_click=self._viewer.live)
             self._back.props("unelevated no-caps dense color=primary").classes("ax-back")
@@ -96,14 +97,21 @@ class TimeBar:
         at_us = feed.at_us if feed is not None else None
         is_live = viewer.travel is None
         self._mark.text = "Live" if is_live else "Not live: showing" if viewer.can_be_live else "Recording: showing"
-        self._now.text = f"{clock(at_us)[:-4] if is_live else day_clock(at_us)} UTC"
+        if not self._is_dragged:
+            self._now.text = f"{clock(at_us)[:-4] if is_live else day_clock(at_us)} UTC"
         self._moment.classes(**{"remove" if is_live else "add": "ax-is-past"})
         self._back.set_visibility(not is_live and viewer.can_be_live)
         is_playing = viewer.travel is None or viewer.travel.is_playing
         self._play.props(f"icon={'pause' if is_playing else 'play_arrow'}")
         if self._line is not None and at_us is not None and not self._is_dragged:
             end_us = self._line.end_us
+            self._slider.props["aria-valuetext"] = self._now.text  # of itself it would read out milliseconds
             self._slider.value = max(0, (end_us if is_live else min(at_us, end_us)) - self._line.start_us) // 1000
+
+    def _preview(self, event: Any) -> None:
+        """While it is dragged: the moment that it would go to."""
+        if self._is_dragged and self._line is not None:
+            self._now.text = f"{day_clock(self._line.start_us + int(event.value or 0) * 1000)} UTC"
 
     def _pan(self, event: Any) -> None:
         self._is_dragged = event.args == "start"

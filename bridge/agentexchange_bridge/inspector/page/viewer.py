@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -22,6 +23,7 @@ __all__ = ["PANELS", "SPEEDS", "Browser", "Viewer"]
 PANELS: Final = ("overview", "market", "account", "events", "gaps", "letters")
 SPEEDS: Final = (1.0, 10.0, 100.0)
 _MAX_TEXT: Final = 200
+_time_of_day = re.compile(r"\d\d:\d\d(:\d\d(\.\d{1,6})?)?", re.ASCII).fullmatch
 
 
 @dataclass(slots=True)
@@ -108,12 +110,15 @@ class Viewer:
         await self._jump(at_us)
 
     async def go_to_text(self, text: str) -> None:
-        """Show the moment that somebody wrote: "10m ago", a time, a log id.
+        """Show the moment that somebody wrote: "10m ago", a time (alone: of the day shown), a log id.
 
         Raises:
             ValueError: it is none; says how to write one.
         """
-        await self._jump(moment_us(text, now_us=time.time_ns() // 1000))
+        now_us = await self._now_us()
+        shown_us = now_us if self.feed is None else self.feed.at_us
+        is_of_day = _time_of_day(text.strip()) is not None
+        await self._jump(moment_us(f"{iso(shown_us)[:11]}{text.strip()}" if is_of_day else text, now_us=now_us))
 
     async def live(self) -> None:
         """Back to now."""
@@ -170,6 +175,10 @@ class Viewer:
         if self._travel is not None:
             parts["t"] = iso(self._travel.at_us)
         return f"/?{urlencode(parts)}"
+
+    async def _now_us(self) -> int:
+        """What "10m ago" counts from: of a recording, its end."""
+        return time.time_ns() // 1000 if self.can_be_live else (await self.inspection.timeline()).end_us
 
     async def _jump(self, at_us: int | None) -> None:
         async with self._lock:

@@ -4,6 +4,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from agentexchange_bridge.inspector.page.format import iso
 from agentexchange_bridge.inspector.page.viewer import Viewer
 from tests.bridge.inspector._fake import HOUR_US, FakeInspection
 
@@ -79,6 +80,27 @@ async def test_a_link_that_cannot_be_read_shows_now(inspection: FakeInspection, 
         await recording.start()
     assert recording.travel is not None
     await recording.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("13:55", "13:55:00.000000"), (" 13:55:10 ", "13:55:10.000000"), ("13:55:10.25", "13:55:10.250000")],
+)
+async def test_a_time_alone_is_of_the_day_shown(clock: Clock, text: str, shown: str) -> None:
+    viewer = Viewer(FakeInspection(is_file=True, clock=clock))
+    await viewer.start()
+    await viewer.go_to_text(text)
+    assert viewer.travel is not None
+    assert iso(viewer.travel.at_us) == f"2025-11-26T{shown}Z"
+    await viewer.close()
+
+
+async def test_ago_counts_from_the_end_of_a_recording(clock: Clock) -> None:
+    viewer = Viewer(FakeInspection(is_file=True, clock=clock), moment="10m ago")
+    await viewer.start()
+    assert viewer.travel is not None
+    assert viewer.travel.at_us == NOW_US - 600_000_000
+    await viewer.close()
 
 
 async def test_steps_and_moves_stand_still_where_they_lead(inspection: FakeInspection) -> None:
