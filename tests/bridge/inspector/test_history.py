@@ -192,6 +192,18 @@ async def test_blocks_are_kept_so_that_they_are_read_once(tmp_path: Path) -> Non
     history.close()
 
 
+async def test_cut_blocks_of_a_large_recording_are_shared_evenly(tmp_path: Path) -> None:
+    raws = [tick(at * 1_000) for at in range(1_000)]
+    history = FileHistory(record(tmp_path / "day.axlog", {LOG: raws}, per_block=20), [])
+    (lane,) = history.lanes
+    whole, cut = Stretch(START_US, START_US + 19_001), Stretch(START_US + 10_000, START_US + 60_000)
+    samples = await history.rates(lane, [whole, cut])
+    assert [sample.is_exact for sample in samples] == [True, False]
+    assert samples[0].events_per_s == pytest.approx(1_000, rel=0.06)
+    assert samples[1].events_per_s == pytest.approx(1_000, rel=0.06)
+    history.close()
+
+
 @pytest.mark.server
 async def test_redis_gives_latest_values_that_are_old_enough(redis_server: RedisServer) -> None:
     layout = Layout()

@@ -78,6 +78,7 @@ async def test_a_crews_rights_are_enough_for_what_is_its_own(redis_server: Redis
                 feed = inspection.live
                 assert feed is not None
                 await eventually(lambda: len(feed.symbols()) == 5 and feed.account(OWN).orders)
+                await eventually(lambda: feed.overview().logs)
                 await eventually(lambda: {row.state for row in feed.overview().scopes} == {FeedState.LIVE})
                 overview = feed.overview()
                 assert (overview.workers, overview.clients, overview.memory_bytes) == ((), (), None)
