@@ -14,7 +14,7 @@ from agentexchange import ConnectionError as PublicConnectionError
 from agentexchange._urls import redis_url
 from agentexchange.recording import Lane, RecordingWriter, WriterOptions
 from agentexchange.testing import SandboxExchange
-from agentexchange_bridge.inspector import open_inspection
+from agentexchange_bridge.inspector import RedisInspection, open_inspection
 from agentexchange_schemas import FeedState, account_scope
 from tests._acl import Guarded, rules_of
 from tests.bridge.cli._run import start
@@ -78,6 +78,7 @@ async def test_a_crews_rights_are_enough_for_what_is_its_own(redis_server: Redis
                 feed = inspection.live
                 assert feed is not None
                 await eventually(lambda: len(feed.symbols()) == 5 and feed.account(OWN).orders)
+                await eventually(lambda: feed.overview().logs)
                 await eventually(lambda: {row.state for row in feed.overview().scopes} == {FeedState.LIVE})
                 overview = feed.overview()
                 assert (overview.workers, overview.clients, overview.memory_bytes) == ((), (), None)
@@ -145,6 +146,21 @@ async def test_a_server_that_is_away_is_waited_for(redis_server: RedisServer) ->
             await inspection.travel()
         redis_server.start()
         await eventually(lambda: inspection.live.overview().scopes[0].state is FeedState.NO_BRIDGE)  # type: ignore[union-attr]
+
+
+@pytest.mark.server
+async def test_a_live_feed_that_ends_by_a_fault_is_no_silence(
+    redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    inspection = RedisInspection(redis_url(redis_server.url), [])
+
+    async def fail() -> None:
+        raise RuntimeError("a fault of ours")
+
+    inspection._feed.run = fail  # type: ignore[method-assign]
+    async with inspection:
+        await eventually(lambda: "the live feed has ended" in caplog.text)
+    assert "a fault of ours" in caplog.text
 
 
 @pytest.mark.server

@@ -7,7 +7,8 @@ import logging
 import threading
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from agentexchange.errors import ConnectionError as PublicConnectionError
 from agentexchange.recording import Recording, RecordingError, received_of, topic_of
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
 
 __all__ = ["FileHistory"]
 
+_T = TypeVar("_T")
+
 _KEPT: Final = 24  # blocks, of a mebibyte at most
+_COUNTED: Final = 24  # blocks of a lane whose events are counted one by one
 _FURTHER: Final = 16  # blocks that are looked into for topics that are not near
 
 _log = logging.getLogger("agentexchange_bridge")
@@ -49,6 +53,9 @@ class FileHistory:
             lane for lane in self._recording.lanes if not lane.scope.startswith("a-") or lane.scope in accounts
         )
         self._blocks = {lane: self._recording.blocks(lane) for lane in self.lanes}
+        self._topics: dict[str, set[str]] = {}
+        for scope, topic in self._recording.places():
+            self._topics.setdefault(scope, set()).add(topic)
 
     @property
     def recording(self) -> Recording:
@@ -82,19 +89,23 @@ class FileHistory:
 
     async def topics(self, scope: str) -> set[str]:
         """See `History`."""
-        return {topic for place, topic in self._recording.places() if place == scope}
+        return self._topics.get(scope, set())
 
     async def newest(self, scope: str, topics: list[str], before_us: int) -> list[bytes]:
         """See `History`: by the index, which names the last block of each."""
         found: list[bytes] = []
         for lane in self.lanes:
             if lane.scope == scope:
-                found += (await self._on_thread(lambda lane=lane: self._newest(lane, topics, before_us))).raws  # type: ignore[misc]
+                found += await self._on_thread(partial(self._newest, lane, topics, before_us))
         return found
 
     async def rates(self, lane: Lane, stretches: Sequence[Stretch]) -> list[Sample]:
-        """See `History`: by the index; of a block that lies in several stretches, each has an even share."""
-        return [self._rate(self._blocks[lane], stretch) for stretch in stretches]
+        """See `History`: a small lane is counted; of a large one, by the index, cut blocks have even shares."""
+        blocks = self._blocks[lane]
+        if len(blocks) > _COUNTED:
+            return [self._rate(blocks, stretch) for stretch in stretches]
+        places = await self._on_thread(lambda: [received_of(raw) for block in blocks for raw in self._load(block)])
+        return [_counted(places, stretch) for stretch in stretches]
 
     def _rate(self, blocks: Sequence[BlockInfo], stretch: Stretch) -> Sample:
         start_us, end_us = stretch
@@ -108,7 +119,7 @@ class FileHistory:
 
     # On the thread
 
-    async def _on_thread(self, read: Callable[[], Page]) -> Page:
+    async def _on_thread(self, read: Callable[[], _T]) -> _T:
         try:
             return await asyncio.to_thread(read)
         except (RecordingError, EnvelopeError, OSError, ValueError) as exc:
@@ -141,7 +152,7 @@ class FileHistory:
                 return Page(raws, received_of(raws[-1]), len(raws))
         return Page(raws, None, len(raws))
 
-    def _newest(self, lane: Lane, topics: Sequence[str], before_us: int) -> Page:
+    def _newest(self, lane: Lane, topics: Sequence[str], before_us: int) -> list[bytes]:
         """Of topics that are missing in the block at hand, the newest in those before it, if they are not too many."""
         blocks = self._blocks[lane]
         wanted: dict[int, set[str]] = {}
@@ -150,8 +161,7 @@ class FileHistory:
                 if self._recording.holds(blocks[at], topic):
                     wanted.setdefault(at, set()).add(topic)
                     break
-        raws = [raw for at in sorted(wanted)[-_FURTHER:] for raw in _last_of(self._load(blocks[at]), wanted[at])]
-        return Page(raws, None, len(raws))
+        return [raw for at in sorted(wanted)[-_FURTHER:] for raw in _last_of(self._load(blocks[at]), wanted[at])]
 
     def _load(self, block: BlockInfo) -> list[bytes]:
         with self._lock:
@@ -168,6 +178,11 @@ class FileHistory:
         entries, size = sum(block.events for block in blocks), sum(block.size for block in blocks)
         first_us, last_us = (blocks[0].first_us, blocks[-1].last_us) if blocks else (None, None)
         return LaneSpan(lane, entries, size, first_us, last_us)
+
+
+def _counted(places: list[int], stretch: Stretch) -> Sample:
+    count = bisect_left(places, stretch.end_us) - bisect_left(places, stretch.start_us)
+    return Sample(count * 1_000_000 / (stretch.end_us - stretch.start_us), is_exact=True)
 
 
 def _last_of(raws: list[bytes], topics: set[str]) -> list[bytes]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from agentexchange.recording import Lane
 
-__all__ = ["History", "LaneSpan", "Page", "Sample", "Stretch"]
+__all__ = ["MAX_US", "History", "LaneSpan", "Page", "Sample", "Stretch"]
+
+
+MAX_US: Final = 253_402_300_799_999_999
+"""The end of the year 9999: no event is later."""
 
 
 class Page(NamedTuple):
@@ -61,7 +65,7 @@ class History(Protocol):
         """What a lane is called where it is kept."""
 
     def end_us(self) -> int:
-        """Up to when there is something to see: the last event, or now."""
+        """Up to when all that happened is held: the last event, or a moment ago."""
 
     async def spans(self) -> list[LaneSpan]:
         """What each lane holds now."""

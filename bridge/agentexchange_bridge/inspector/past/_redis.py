@@ -10,7 +10,7 @@ from agentexchange.redis import ReplyError
 from agentexchange_schemas import EnvelopeError, Kind
 from agentexchange_schemas.layout import LOG_FIELD
 
-from ._history import LaneSpan, Page, Sample, Stretch
+from ._history import MAX_US, LaneSpan, Page, Sample, Stretch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,6 +23,7 @@ __all__ = ["RedisHistory", "lanes_of", "raws_of", "span_of", "span_questions"]
 Command = tuple[str | bytes | int, ...]
 
 _FIELD: Final = LOG_FIELD.encode()
+_ON_THE_WAY_US: Final = 1_000_000
 _KEYS_AT_ONCE: Final = 500
 _PAGE: Final = 500
 """Log entries of one answer: as many of the largest envelopes fit into it."""
@@ -67,12 +68,16 @@ class RedisHistory:
     def __init__(self, link: Link, layout: Layout, scopes: Sequence[str], *, wall: Callable[[], int]) -> None:
         self._link = link
         self._layout = layout
-        self.end_us = wall
+        self._wall = wall
         self.lanes = lanes_of(layout, scopes)
 
     def key(self, lane: Lane) -> str:
         """The log's key."""
         return f"{self._layout.base(lane.scope)}{lane.log}"
+
+    def end_us(self) -> int:
+        """See `History`: what came in the last second may be on its way."""
+        return self._wall() - _ON_THE_WAY_US
 
     async def spans(self) -> list[LaneSpan]:
         """See `History`."""
@@ -84,13 +89,13 @@ class RedisHistory:
         if before_us <= 0:
             return Page([], None, 0)
         count = min(count, _PAGE)
-        until = b"(" + id_of(before_us)
+        until = b"(" + id_of(min(before_us, MAX_US))
         return _page(await self._command("XREVRANGE", self.key(lane), until, "-", "COUNT", count), count)
 
     async def forth(self, lane: Lane, after_us: int, count: int, *, topic: str | None = None) -> Page:  # noqa: ARG002 - a log has no index
         """See `History`."""
         count = min(count, _PAGE)
-        after = b"(" + id_of(max(0, after_us))
+        after = b"(" + id_of(min(max(0, after_us), MAX_US))
         return _page(await self._command("XRANGE", self.key(lane), after, "+", "COUNT", count), count)
 
     async def topics(self, scope: str) -> set[str]:

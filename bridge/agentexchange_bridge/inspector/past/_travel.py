@@ -17,6 +17,7 @@ from agentexchange_schemas.envelope import decode
 
 from ._bars import chart_of
 from ._events import EventList
+from ._history import MAX_US
 from ._moment import MomentOptions, board_at
 from ._overview import overview_at, overview_of_history
 from ._search import detail_of
@@ -45,7 +46,6 @@ __all__ = ["TravelFeed", "TravelOptions"]
 
 _RECENT: Final = 10_000  # events that are at hand, of one viewer
 _MAX_STEPS: Final = 1_000
-_MAX_US: Final = 253_402_300_799_999_999  # the end of the year 9999
 _SPEEDS: Final = (0.1, 1_000.0)
 _REST: Final = 3  # times as long as a frame took
 
@@ -166,7 +166,7 @@ class TravelFeed:
         async with self._moving:
             if self._wanted_us != at_us:
                 return  # whoever moves a slider wants to see where it is now
-            await self._show(min(max(0, at_us), _MAX_US))
+            await self._show(min(max(0, at_us), MAX_US))
         if self.is_playing:
             self.play(self._speed)
 
