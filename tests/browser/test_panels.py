@@ -23,6 +23,10 @@ SHOWS = {
 NAMELESS = """() => [...document.querySelectorAll('button, [role=button], input')].filter(e => e.offsetParent
   && !e.innerText.replace(/[a-z_]+/g, m => e.querySelector('.q-icon')?.innerText === m ? '' : m).trim()
   && !e.getAttribute('aria-label') && !e.labels?.length).map(e => e.outerHTML.slice(0, 160))"""
+# Words of a state that are pushed out of their cell by its mark.
+PUSHED_OUT = """() => [...document.querySelectorAll('.ag-cell.ax-state .ag-cell-value')].filter(e => {
+  const word = e.getBoundingClientRect(), cell = e.closest('.ag-cell').getBoundingClientRect();
+  return word.top < cell.top || word.bottom > cell.bottom || !word.width; }).map(e => e.innerText)"""
 FAINT = """() => {
   const rgb = c => (c.match(/[\\d.]+/g) || []).map(Number);
   const light = c => { const [r, g, b] = c.map(v => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
@@ -52,6 +56,7 @@ def test_each_panel_fits_and_can_be_read(
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert page.evaluate(NAMELESS) == []
     assert page.evaluate(FAINT) == []
+    assert page.evaluate(PUSHED_OUT) == []
     current = page.locator("nav [aria-current=page]")
     expect(current).to_have_count(1)
 
