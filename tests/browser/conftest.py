@@ -27,18 +27,25 @@ BROWSER_FLAGS = [
 ]  # fmt: skip
 
 
+def find_chromium() -> str | None:
+    """Debian's, or another one on the path."""
+    return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+def pytest_configure() -> None:
+    if find_chromium() is None:
+        raise pytest.UsageError("the browser tests need Chromium: apt-get install chromium")
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--pictures", action="store_true", help="write the pictures of the documentation anew")
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if path is None:
-        pytest.exit("the browser tests need Chromium: apt-get install chromium", returncode=1)
     expect.set_options(timeout=10_000)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=BROWSER_FLAGS)
+        browser = playwright.chromium.launch(executable_path=find_chromium(), args=BROWSER_FLAGS)
         yield browser
         browser.close()
 

@@ -7,7 +7,6 @@ viewer and memory on both sides in the course of time; fails where memory grows,
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 import time
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ import psutil
 from playwright.sync_api import sync_playwright
 
 from tests.browser._system import inspector, system
-from tests.browser.conftest import BROWSER_FLAGS
+from tests.browser.conftest import BROWSER_FLAGS, find_chromium
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, CDPSession, Page
@@ -55,7 +54,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=300.0)
     parser.add_argument("--rate", type=float, default=RATE)
     args = parser.parse_args()
-    path = shutil.which("chromium")
+    path = find_chromium()
     if path is None:
         sys.exit("the soak needs Chromium: apt-get install chromium")
     with system(rate=args.rate, warm_s=WARM_S) as whole, inspector("--redis-url", whole.redis.url) as (process, url):

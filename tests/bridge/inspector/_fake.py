@@ -104,9 +104,10 @@ class FakeInspection:
 class FakeFeed:
     """Everything is a function of the moment, so that the past is always the same."""
 
+    _second = FeedState.BLIND  # state of a second market partition
+
     def __init__(self, inspection: FakeInspection) -> None:
         self._all = inspection
-        self._seen_us = 0
 
     @property
     def at_us(self) -> int:
@@ -122,7 +123,7 @@ class FakeFeed:
             scopes=(
                 ScopeRow(ACCOUNT, FeedState.LIVE, at_us - HOUR_US, None, "bridge-1", 7, 2, 3.4, at_us - 400_000, lag),
                 ScopeRow("m0", FeedState.LIVE, since_us, None, "bridge-1", 12, 600, self._all.rate, at_us - 900, lag),
-                ScopeRow("m1", FeedState.BLIND, blind_us, _CLOSED, "bridge-2", 3, 40, 0.0, blind_us, None),
+                ScopeRow("m1", self._second, blind_us, _CLOSED, "bridge-2", 3, 40, 0.0, blind_us, None),
             ),
             workers=(
                 WorkerRow("bridge-1", at_us + 2_600_000, (ACCOUNT, "m0")),
@@ -246,6 +247,8 @@ class FakeFeed:
 
 class FakeTravel(FakeFeed):
     """A moment that stands still until it is played; time passes by the inspection's clock."""
+
+    _second = FeedState.LIVE
 
     def __init__(self, inspection: FakeInspection, at_us: int) -> None:
         super().__init__(inspection)
