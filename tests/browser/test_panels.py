@@ -127,6 +127,22 @@ def test_a_hidden_page_is_sent_nothing(fake: str, open_page: Callable[..., Page]
     expect(page.locator('[row-id="ADAUSDT"] [col-id="p"]')).not_to_have_text(before)
 
 
+def test_a_browser_that_is_busy_gets_fewer_batches_and_no_later_ones(fake: str, open_page: Callable[..., Page]) -> None:
+    page = open_page(f"{fake}/?panel=market")
+    expect(page.locator('[row-id="ADAUSDT"]')).to_be_visible()
+    page.wait_for_timeout(1000)
+    received = page.seen.received  # type: ignore[attr-defined]
+    page.wait_for_timeout(3000)
+    usual = page.seen.received - received  # type: ignore[attr-defined]
+    page.evaluate("() => { const end = performance.now() + 3000; while (performance.now() < end); }")
+    assert page.seen.received - received - usual < usual / 2  # type: ignore[attr-defined]
+    page.wait_for_timeout(1500)
+    shown = page.locator(".ax-now").inner_text()
+    seconds = page.evaluate("() => { const t = new Date(); return t.getUTCMinutes() * 60 + t.getUTCSeconds(); }")
+    minutes, late = (int(part) for part in shown[3:8].split(":"))
+    assert (seconds - minutes * 60 - late) % 3600 < 4
+
+
 def test_events_are_filtered_in_words(fake: str, open_page: Callable[..., Page]) -> None:
     page = open_page(f"{fake}/?panel=events")
     topics = page.locator('.ax-panel .ag-row [col-id="topic"]')

@@ -5,6 +5,7 @@ An ASGI application around another one, for HTTP and WebSocket alike.
 
 from __future__ import annotations
 
+import asyncio
 from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs, urlsplit
@@ -30,6 +31,7 @@ __all__ = ["COOKIE", "LOOPBACK_NAMES", "Guard"]
 COOKIE: Final = "agentexchange_inspector"
 LOOPBACK_NAMES: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 _MAX_FORM: Final = 8192  # bytes
+_FORM_S: Final = 10.0  # to send it
 _MAX_PATH: Final = 2048  # characters, query included
 _PATHS: Final = ("/_nicegui/", "/_nicegui_ws/")
 
@@ -110,7 +112,12 @@ class Guard:
         if self._sign_in is None or request.method != "POST":
             await _answer(send, 303, b"", [(b"location", b"/")])
             return
-        form = await _form(receive)
+        try:
+            async with asyncio.timeout(_FORM_S):
+                form = await _form(receive)
+        except TimeoutError:
+            await _answer(send, 408, b"too slow\n")
+            return
         target = _local(form.get("target", "/"))
         if wait_s := self._sign_in.attempts.wait_s(request.address):
             page = login_page(target=target, problem=f"Too many attempts: try again in {wait_s} s.")

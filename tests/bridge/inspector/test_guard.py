@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -113,6 +114,22 @@ async def test_a_form_that_is_none_is_a_wrong_token(body: bytes) -> None:
     async with client(token=TOKEN) as http:
         answer = await http.post("/login", content=body)
         assert answer.status_code == 401
+
+
+async def test_a_form_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agentexchange_bridge.inspector.guard._FORM_S", 0.01)
+    sent: list[MutableMapping[str, Any]] = []
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    async def receive() -> MutableMapping[str, Any]:
+        await asyncio.Event().wait()
+        return {}
+
+    scope = {"type": "http", "method": "POST", "path": "/login", "headers": []}
+    await Guard(pages, sign_in=SignIn(SecretStr(TOKEN)), hosts=None)(scope, receive, send)
+    assert sent[0]["status"] == 408
 
 
 async def test_a_link_from_elsewhere_is_asked_for_again_by_a_page_of_ours() -> None:
