@@ -112,6 +112,14 @@ class Recording:
         """``r`` of each lane's last event."""
         return {lane: self._directory.last_us(lane) or 0 for lane in self._lanes}
 
+    def lane_spans(self) -> dict[Lane, tuple[int, int]]:
+        """``r`` of each lane's first and last event."""
+        spans: dict[Lane, tuple[int, int]] = {}
+        for block in self._directory.blocks:
+            lane = self._lanes[block.lane]
+            spans[lane] = (spans.get(lane, (block.first_us,))[0], block.last_us)
+        return spans
+
     @property
     def topics(self) -> tuple[str, ...]:
         """Every topic that occurs, ``status`` for notices among them."""
