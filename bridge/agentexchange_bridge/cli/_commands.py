@@ -69,6 +69,8 @@ COMMANDS: Final = (
     Command("export", "recordings or the logs of Redis as a recording, JSON lines or Parquet",
             "redis", ("redis", "hiredis")),
     Command("import", "recordings back into Redis, for clients to read", "redis", ("redis", "hiredis")),
+    Command("stats", "rates, lags, gaps and sizes of recordings, or of the logs of Redis",
+            "redis", ("redis", "hiredis")),
     Command("diff", "where two recordings part", "redis", ("redis", "hiredis")),
     Command("interest", "which programs want which topics", "redis", ("redis", "hiredis")),
     Command("dead-letter", "events that a group's handlers failed on: list, retry or drop them",

@@ -9,7 +9,7 @@ from agentexchange._shared.read import utc_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["amount", "duration", "lag_text", "size_text", "table", "time_text"]
+__all__ = ["amount", "duration", "lag_text", "printable", "size_text", "table", "time_text"]
 
 _SIZES: Final = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
 _LAGS: Final = (("s", 1_000_000), ("ms", 1_000))
@@ -60,6 +60,11 @@ def size_text(size: float | None) -> str:
         if size >= most:
             return f"{size / most:.1f} {unit}"
     return f"{size:.0f} B"
+
+
+def printable(text: str) -> str:
+    """The text, with escapes for what would move a terminal's cursor or change its colours."""
+    return text if text.isprintable() else "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
 
 
 def time_text(received_us: int | None) -> str:

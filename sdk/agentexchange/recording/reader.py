@@ -97,6 +97,11 @@ class Recording:
         return sum(block.events for block in self._directory.blocks)
 
     @property
+    def blocks(self) -> int:
+        """How many blocks it is stored in."""
+        return len(self._directory.blocks)
+
+    @property
     def first_us(self) -> int | None:
         """``r`` of the first event; None where there is none."""
         return min((block.first_us for block in self._directory.blocks), default=None)
