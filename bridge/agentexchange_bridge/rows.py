@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from agentexchange._shared.read import us_of, utc_of
@@ -21,6 +22,9 @@ RECORDED: Final = "recorded"
 """The source of what was read out of a log or a recording."""
 STATUS: Final = STATUS_TOPIC
 """The kind of a notice."""
+
+_SECOND_US: Final = 1_000_000
+_to_json: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode  # `dumps` would make one each time
 
 
 class Row(NamedTuple):
@@ -97,12 +101,21 @@ def row_of_event(data: Mapping[str, Any], meta: EventMeta) -> Row:
 
 def json_line(row: Row) -> str:
     """One event as a JSON object, without a line end."""
-    return json.dumps(row.metadata() | {"data": row.data}, ensure_ascii=False, separators=(",", ":"))
+    return _to_json(row.metadata() | {"data": row.data})
 
 
 def iso(us: int | None) -> str | None:
     """A time with microseconds and a ``Z``."""
-    return None if us is None else utc_of(us).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    if us is None:
+        return None
+    second, rest = divmod(us, _SECOND_US)
+    return f"{_second(second)}.{rest:06d}Z"
+
+
+@lru_cache(maxsize=1024)
+def _second(second: int) -> str:
+    """Most events share theirs with many."""
+    return utc_of(second * _SECOND_US).replace(tzinfo=None).isoformat(timespec="seconds")
 
 
 def _us(time: datetime | None) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from agentexchange._shared.read import utc_of
+from agentexchange_bridge.rows import iso
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -67,8 +67,6 @@ def printable(text: str) -> str:
     return text if text.isprintable() else "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
 
 
-def time_text(received_us: int | None) -> str:
+def time_text(us: int | None) -> str:
     """A moment in UTC, with microseconds; ``-`` for None."""
-    if received_us is None:
-        return "-"
-    return utc_of(received_us).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return iso(us) or "-"
