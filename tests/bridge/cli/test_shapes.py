@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -97,6 +99,16 @@ def test_a_notice_says_in_csv_what_it_is_about() -> None:
     notice = row({"scope": "m0", "topic": "ticker:X", "state": "blind", "count": 3}, topic="status")
     found = cells(Csv(["status"]), notice)
     assert (found["topic"], found["about"], found["state"], found["count"]) == ("status", "ticker:X", "blind", "3")
+
+
+def test_the_documentation_names_every_column_in_its_order() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "cli.md").read_text()
+    paragraph = text[text.index("`--format csv` prints") :].partition("\n\n")[0]
+    for kind in KINDS:
+        columns = [column for column in (Csv([kind]).head or "").split(",")[9:] if column != "extra"]
+        listed = re.search(rf"`{kind}`\s\(([^)]*)\)", paragraph)
+        assert listed is not None
+        assert re.findall(r"`(\w+)`", listed[1]) == columns
 
 
 @given(st.dictionaries(st.sampled_from(["price", "symbol", "x"]), st.text(max_size=20) | st.none() | st.integers()))
