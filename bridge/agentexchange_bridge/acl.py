@@ -88,7 +88,7 @@ def crew_rule(
 
 
 def operator_rule(prefix: str) -> str:
-    """For whoever looks after it all (doctor, tail, stats, …): everything to read, dead letters to retry or drop.
+    """For whoever inspects, with any command: everything to read, dead letters to retry or drop.
 
     What ``tail`` shows is wanted of the bridge, as any client's topics are, so interest may be written, too.
 

@@ -32,8 +32,8 @@ KEYS * | SCAN 0 | RANDOMKEY | DBSIZE | FLUSHALL | FLUSHDB | SHUTDOWN NOSAVE | SA
 CONFIG SET maxmemory 1 | ACL LIST | ACL GETUSER bridge | ACL SETUSER x on | ACL DELUSER bridge | ACL LOG
 CLIENT LIST | CLIENT KILL ID 1 | CLIENT PAUSE 1 | CLIENT TRACKING on | CLIENT NO-EVICT on | REPLICAOF NO ONE
 MODULE LIST | FUNCTION LIST | FUNCTION LOAD x | FCALL f 0 | SCRIPT FLUSH | SCRIPT KILL | SLOWLOG GET
-LATENCY LATEST | MEMORY USAGE other:secret | MEMORY PURGE | OBJECT ENCODING {M}log | OBJECT FREQ {M}log
-PUBSUB CHANNELS | PUBSUB NUMSUB {B}orders | PSUBSCRIBE * | PSUBSCRIBE ax:* | DUMP {M}log
+LATENCY LATEST | OBJECT ENCODING {M}log | OBJECT FREQ {M}log | PUBSUB CHANNELS
+PUBSUB NUMSUB {B}orders | PSUBSCRIBE * | PSUBSCRIBE ax:* | DUMP {M}log
 SORT {A}latest:orders BY nosort GET {B}latest:orders:* | COPY {B}latest:portfolio {A}pos:x | MIGRATE h 1 {A}log 0 1
 RENAME {A}pos:x {A}pos:y | RESTORE {A}pos:x 0 x | WAIT 0 0 | CLUSTER INFO | COMMAND LIST
 SUBSCRIBE __keyevent@0__:set | GET other:secret | UNLINK {A}log | XGROUP DESTROY {A}log g | XGROUP SETID {A}log g 0
@@ -59,7 +59,7 @@ PUBLISH {A}status x | PUBLISH {B}orders x | PUBLISH {B}status x | PUBLISH {M}tic
 SPUBLISH {A}orders x | SUBSCRIBE {B}orders | SUBSCRIBE {A}orders {B}orders | SUBSCRIBE {B}status
 SSUBSCRIBE {B}orders | SUBSCRIBE ax:control | SUBSCRIBE * | ZRANGE {IB} 0 -1 | HGETALL {IB}:c | ZADD {IB} 1 c
 HSET {IB}:c topics x | DEL {IB} | ZRANGE ax:interests 0 -1 | ZRANGE ax:workers 0 -1 | INFO | CONFIG GET requirepass
-ACL WHOAMI | ACL DRYRUN bridge GET x | TYPE {B}log | XLEN {B}log | MEMORY USAGE {A}log
+ACL WHOAMI | ACL DRYRUN bridge GET x | TYPE {B}log | XLEN {B}log | MEMORY USAGE {M}log
 """
 
 THE_OPERATOR_MAY_NOT = """
