@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.parse import unquote, urlsplit
 
-from ._errors import UsageError
+from ._errors import CommandError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from agentexchange._urls import RedisUrl
     from agentexchange.replay import FileSource, RedisSource, Source
@@ -19,25 +18,31 @@ __all__ = ["RECORDER_LOG", "account_of", "files_of", "moment_of", "recording_sou
 RECORDER_LOG: Final = "recorder"
 """The log of a lane with what the recorder itself tells."""
 
-_SCHEME: Final = "file://"
+_SCHEME: Final = "file:"
 
 
 def files_of(files: Sequence[Path], url: str | None, command: str) -> list[Path]:
     """The recordings that are meant, be it by name or by a ``file://`` URL; none: not a recording.
 
     Raises:
-        UsageError: both, or a URL of a file that is relative or has options.
+        UsageError: both, or a URL of a file that is malformed or has options.
+        CommandError: no file matches the URL.
     """
-    if url is None or not url.startswith(_SCHEME):
-        if files and url is not None:
-            raise UsageError(f"{command}: give files or --url, not both")
-        return list(files)
-    if files:
+    from agentexchange._urls import FileUrl, parse_base_url
+
+    if url is not None and files:
         raise UsageError(f"{command}: give files or --url, not both")
-    parts = urlsplit(url)
-    if parts.netloc or not parts.path.startswith("/") or parts.query or parts.fragment:
-        raise UsageError(f"{command}: write a file's URL with its whole path and no options: file:///data/day.axlog")
-    return [Path(unquote(parts.path))]
+    if url is None or not url.lower().startswith(_SCHEME):
+        return list(files)
+    try:
+        parsed = parse_base_url(url)
+        if not isinstance(parsed, FileUrl) or parsed != FileUrl(parsed.path):
+            raise UsageError(f"{command}: the options of a file's URL are for a replay: leave them out")
+        return parsed.files()
+    except ValueError as exc:
+        raise UsageError(f"{command}: {exc}") from None
+    except FileNotFoundError as exc:
+        raise CommandError(f"{command}: {exc}") from None
 
 
 def recording_source(files: Sequence[Path], tell: Callable[[str], None]) -> FileSource:

@@ -102,13 +102,14 @@ def run(args: argparse.Namespace) -> int:
     named = [place for place in args.places if _is_file(place)]
     topics = [*(place for place in args.places if place not in named), *args.topic]
     wanted, shape = _wanted(args, topics), _format(args)
-    files = files_of([Path(name) for name in named], args.url, "tail")
-    if files:
+    text = args.url or (None if named else os.environ.get("AGENTEXCHANGE_WS_URL") or "ws://localhost:8000")
+    files = files_of([Path(name) for name in named], text, "tail")
+    if files or text is None:
         return _recording(args, files, wanted, shape)
-    url = args.url or os.environ.get("AGENTEXCHANGE_WS_URL") or "ws://localhost:8000"
+    url = _url(text)
     if args.since is not None:
         return _logs(args, url, wanted, shape)
-    return _live(args, url, wanted, shape)
+    return _live(args, text, url, wanted, shape)
 
 
 def _is_file(place: str) -> bool:
@@ -171,10 +172,9 @@ def _recording(args: argparse.Namespace, files: list[Path], wanted: Wanted, shap
         return run_stoppable(command)
 
 
-def _logs(args: argparse.Namespace, text: str, wanted: Wanted, shape: str) -> int:
+def _logs(args: argparse.Namespace, url: RedisUrl | UpstreamUrl, wanted: Wanted, shape: str) -> int:
     from agentexchange._urls import RedisUrl
 
-    url = _url(text)
     if not isinstance(url, RedisUrl):
         raise UsageError("tail: --since needs Redis or a recording: the platform keeps no log")
     require(("redis", "hiredis"), extra="redis", purpose="a redis:// URL")
@@ -202,12 +202,12 @@ def _logs(args: argparse.Namespace, text: str, wanted: Wanted, shape: str) -> in
 # What arrives
 
 
-def _live(args: argparse.Namespace, url: str, wanted: Wanted, shape: str) -> int:
+def _live(args: argparse.Namespace, text: str, url: RedisUrl | UpstreamUrl, wanted: Wanted, shape: str) -> int:
     from agentexchange import AgentExchangeWS
 
     try:
-        topics, key = _subscriptions(wanted, _url(url), args.api_key_file)
-        client = AgentExchangeWS(key, url, client_name="tail")
+        topics, key = _subscriptions(wanted, url, args.api_key_file)
+        client = AgentExchangeWS(key, text, client_name="tail")
     except ValueError as exc:
         raise UsageError(f"tail: {exc}") from None
     printer = _printer(args, wanted, shape, client.stop, dates=False)
@@ -220,12 +220,14 @@ def _live(args: argparse.Namespace, url: str, wanted: Wanted, shape: str) -> int
 
 
 def _url(text: str) -> RedisUrl | UpstreamUrl:
-    from agentexchange._urls import parse_base_url
+    from agentexchange._urls import FileUrl, parse_base_url
 
     try:
-        return parse_base_url(text)
+        url = parse_base_url(text)
     except ValueError as exc:
         raise UsageError(f"tail: {exc}") from None
+    assert not isinstance(url, FileUrl)  # noqa: S101 - a recording was found to be one
+    return url
 
 
 def _subscriptions(

@@ -154,7 +154,7 @@ async def test_bad_input_is_exit_code_2(day: Path) -> None:
         (("--url", "ws://x"), "must begin with redis://"),
         ((day, "--url", "redis://x"), "give files or --url, not both"),
         (("--url", "file:day.axlog"), "must begin with"),
-        (("--url", "file://host/day.axlog"), "write a file's URL with its whole path"),
+        (("--url", "file://host/day.axlog"), "must hold an absolute path"),
         ((day, "--from", "noon"), "--from: 'noon' is no moment"),
         ((day, "--from", "ticker:BTCUSDT@9999"), "--from: there is no event ticker:BTCUSDT@9999"),
         ((day, "--from", "1s", "--to", "2s"), "--from must be before --to"),

@@ -169,6 +169,15 @@ async def test_what_is_said_of_the_feed_goes_to_stderr_where_it_is_no_event(day:
     assert result.err == "feed m0 blind: upstream_lost\n"
 
 
+async def test_the_environment_may_name_a_recording_as_it_may_a_feed(day: Path) -> None:
+    result = await run("tail", "--kind", "orders", key=None, AGENTEXCHANGE_WS_URL=f"FILE://{day.parent}/*.axlog")
+    assert (result.code, result.out.count("order_id=1")) == (0, 1)
+    named = await run("tail", str(day), "--kind", "orders", key=None, AGENTEXCHANGE_WS_URL="ws://127.0.0.1:1")
+    assert named.out == result.out
+    gone = await run("tail", "--url", f"file://{day.parent}/*.axlo", key=None)
+    assert (gone.code, "no file matches" in one_line(gone)) == (1, True)
+
+
 async def test_a_recording_as_csv(day: Path) -> None:
     result = await run("tail", str(day), "--kind", "ticker", "--format", "csv")
     rows = list(csv.DictReader(StringIO(result.out)))
@@ -285,7 +294,7 @@ async def test_following_ends_at_the_count(redis_server: RedisServer, log: Layou
         (["ticker:all", "--since", "5m"], "--since needs Redis or a recording: the platform keeps no log"),
         (["day.axlog", "--follow"], "a recording is not followed"),
         (["day.axlog", "--url", "redis://x"], "give files or --url, not both"),
-        (["--url", "file:///x?speed=1"], "write a file's URL with its whole path and no options"),
+        (["--url", "file:///x?speed=2"], "the options of a file's URL are for a replay: leave them out"),
     ],
 )
 async def test_bad_input_is_exit_code_2(argv: list[str], message: str) -> None:
