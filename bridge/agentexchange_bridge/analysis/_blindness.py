@@ -68,14 +68,14 @@ class Blindness:
         """Those that have not ended."""
         return list(self._open.values())
 
-    def total_us(self, scope: str, now_us: int) -> int:
-        """How long the whole of ``scope`` was not live, up to ``now_us``; what overlaps counts once."""
+    def total_us(self, scope: str, first_us: int, last_us: int) -> int:
+        """How long between two moments the whole of ``scope`` was not live; what overlaps counts once."""
         spans = sorted(
-            (span.since_us, now_us if span.until_us is None else span.until_us)
+            (span.since_us, last_us if span.until_us is None else min(span.until_us, last_us))
             for span in (*self.spans, *self.lasting)
             if span.scope == scope and span.topic is None
         )
-        total, end_us = 0, 0
+        total, end_us = 0, first_us
         for since_us, until_us in spans:
             total += max(0, until_us - max(since_us, end_us))
             end_us = max(end_us, until_us)

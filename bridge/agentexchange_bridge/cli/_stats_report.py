@@ -64,7 +64,7 @@ def _scope(name: str, scope: ScopeTally, tally: Tally, span_s: float) -> dict[st
         "notices": {
             cause: {"notices": count, "events": scope.told[cause]} for cause, count in sorted(scope.causes.items())
         },
-        "not_live_s": tally.blindness.total_us(name, scope.last_us) / 1e6,
+        "not_live_s": tally.blindness.total_us(name, scope.first_us, scope.last_us) / 1e6,
     }
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ._errors import CommandError, UsageError
 from ._loop import run_stoppable
 from ._recordings import add_choice, file_errors, moment, scopes_of, topics_of
+from ._sources import RECORDER_LOG
 from ._table import amount, table, time_text
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ examples:
   agentexchange diff a.axlog b.axlog --topic orders --ignore written --json"""
 
 _SAME, _DIFFERENT, _TROUBLE = 0, 1, 2
-_RECORDER: Final = "recorder"
+_MOST_MARGIN_S: Final = 3600.0
 _SIDES: Final = ("a", "b")
 
 
@@ -49,6 +50,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--salvage", action="store_true", help="read damaged files up to the damage")
     what = parser.add_argument_group("what is compared")
     what.add_argument("--common", action="store_true", help="of each scope, only the time that both recorded")
+    what.add_argument(
+        "--margin", type=_seconds, default=1.0, metavar="SECONDS",
+        help="with --common, less so much at either end: a recorder begins its logs one after the other "
+        "(default: %(default)g)",
+    )  # fmt: skip
     what.add_argument(
         "--ignore", action="append", default=[], choices=("written", "epoch"),
         help="do not look at when it was written, or under which epoch; again for both",
@@ -65,6 +71,16 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError("must be a number from 1 on")
     return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= _MOST_MARGIN_S:
+        raise argparse.ArgumentTypeError(f"must be a number from 0 to {_MOST_MARGIN_S:g}")
+    return seconds
 
 
 def run(args: argparse.Namespace) -> int:
@@ -93,7 +109,7 @@ async def _compare(args: argparse.Namespace, choice: Choice, stop: asyncio.Event
     from agentexchange_bridge.analysis import Comparison, DiffOptions
 
     sides = [_files(path, args) for path in (args.a, args.b)]
-    spans = _common([_spans(files, args) for files in sides]) if args.common else None
+    spans = _common([_spans(files, args) for files in sides], round(args.margin * 1e6)) if args.common else None
     comparison = Comparison(DiffOptions(ignore=frozenset(args.ignore)))
     a, b = (_runs(files, choice, args, spans) for files in sides)
     for _ in comparison.run(a, b):
@@ -123,23 +139,27 @@ def _spans(files: list[Path], args: argparse.Namespace) -> dict[str, tuple[int, 
     for path in files:
         with Recording(path, salvage=args.salvage) as recording:
             for lane, (first_us, last_us) in recording.lane_spans().items():
-                if lane.log != _RECORDER:
+                if lane.log != RECORDER_LOG:
                     known = spans.get(lane.scope, (first_us, last_us))
                     spans[lane.scope] = (min(known[0], first_us), max(known[1], last_us))
     return spans
 
 
-def _common(sides: list[dict[str, tuple[int, int]]]) -> dict[str, tuple[int, int]]:
-    """The time that both have, of the scopes that both have."""
+def _common(sides: list[dict[str, tuple[int, int]]], margin_us: int) -> dict[str, tuple[int, int]]:
+    """The time that both have, less the margin, of the scopes that both have."""
     a, b = sides
     for scope in sorted(a.keys() ^ b.keys()):
         _tell(f"only one of them has {scope}: it is left out")
-    both = {scope: (max(a[scope][0], b[scope][0]), min(a[scope][1], b[scope][1])) for scope in a.keys() & b.keys()}
-    for scope in sorted(scope for scope, (first_us, last_us) in both.items() if first_us > last_us):
-        _tell(f"of {scope} they have no time in common")
-    if not both:
-        raise UsageError("diff: --common: they have no scope in common")
-    return both
+    both = {
+        scope: (max(a[scope][0], b[scope][0]) + margin_us, min(a[scope][1], b[scope][1]) - margin_us)
+        for scope in a.keys() & b.keys()
+    }
+    common = {scope: span for scope, span in both.items() if span[0] <= span[1]}
+    for scope in sorted(both.keys() - common.keys()):
+        _tell(f"of {scope} they have no time in common, or not more than twice --margin: it is left out")
+    if not common:
+        raise UsageError("diff: --common: there is no scope and time that both have")
+    return common
 
 
 def _runs(
@@ -149,7 +169,7 @@ def _runs(
     from agentexchange_bridge.transfer import file_runs
 
     for lane, raws in file_runs(files, choice, salvage=args.salvage, tell=_tell):
-        if lane.log == _RECORDER:
+        if lane.log == RECORDER_LOG:
             continue
         if spans is None:
             yield LaneRun(lane, raws)

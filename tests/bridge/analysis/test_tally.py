@@ -91,8 +91,15 @@ def test_spans_in_which_it_was_not_live(notices: list[bytes], spans: list[Any], 
     blindness = tallied(*notices).blindness
     found = [*blindness.spans, *blindness.lasting]
     assert [(span.state, span.cause, _s(span.since_us), _s(span.until_us)) for span in found] == spans
-    assert blindness.total_us("m0", START_US + 10 * S) == total_s * S
-    assert blindness.total_us("m1", START_US + 10 * S) == 0
+    assert blindness.total_us("m0", START_US, START_US + 10 * S) == total_s * S
+    assert blindness.total_us("m1", START_US, START_US + 10 * S) == 0
+
+
+def test_what_lies_outside_of_the_time_that_is_asked_for_does_not_count() -> None:
+    blindness = tallied(
+        notice(3, FeedState.LIVE, 1, 3, cause="reconnected"), notice(7, FeedState.LIVE, 5, 8, cause="reconnected")
+    ).blindness
+    assert blindness.total_us("m0", START_US + 2 * S, START_US + 6 * S) == 2 * S
 
 
 def test_what_is_no_envelope_or_no_notice_is_counted_and_passed_over() -> None:

@@ -1,17 +1,25 @@
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
+import os
+import re
+import signal
 from typing import TYPE_CHECKING, Any
 
-from agentexchange.recording import RotatingWriter, RotationOptions, WriterOptions
+from agentexchange.recording import Recording, RecordingError, RotatingWriter, RotationOptions, WriterOptions
+from agentexchange.recording.rotation import rotated_files
 from agentexchange_schemas.envelope import encode
-from tests.bridge.cli._run import one_line, run
+from tests.bridge.cli._run import one_line, run, start
+from tests.sdk._layout_writer import LayoutWriter
 from tests.sdk.recording._samples import ACCOUNT, CANDLES, MARKET, START_US, tick, ticks, write
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from agentexchange.recording import Lane
+    from tests._servers import RedisServer
 
 CANDLE = encode("candles:BTCUSDT:1m", 7, 1, None, START_US + 50_500, {"symbol": "BTCUSDT", "close": "1"})
 GAP = encode("status", 0, None, None, START_US + 1, {"scope": "m0", "state": "connecting", "cause": "trimmed"})
@@ -66,12 +74,17 @@ async def test_one_json_object_has_the_first_event_of_both_and_every_topic(tmp_p
 async def test_one_that_began_later_and_one_that_ended_earlier_agree_on_the_time_they_share(tmp_path: Path) -> None:
     a, b = day(tmp_path / "a.axlog", 0, 90), day(tmp_path / "b.axlog", 30, 100)
     assert (await diff(a, b))[0] == 1
-    code, out = await diff(a, b, "--common")
+    code, out = await diff(a, b, "--common", "--margin", "0")
     assert code == 0
     assert "compared of m0: 2026-11-22T09:55:18.030000Z to 2026-11-22T09:55:18.089000Z" in out
     assert "the same: 61 events" in out
+    narrower = await diff(a, b, "--common", "--margin", "0.02")
+    assert "compared of m0: 2026-11-22T09:55:18.050000Z to 2026-11-22T09:55:18.069000Z" in narrower[1]
+    code, out = await diff(a, b, "--common")
+    assert code == 2
+    assert "not more than twice --margin: it is left out" in out
     hole = day(tmp_path / "c.axlog", 30, 100, t40=tick(40, symbol="ETHUSDT"))
-    assert (await diff(a, hole, "--common"))[0] == 1
+    assert (await diff(a, hole, "--common", "--margin", "0"))[0] == 1
 
 
 async def test_what_was_rotated_away_belongs_to_a_recording(tmp_path: Path) -> None:
@@ -99,7 +112,7 @@ async def test_a_choice_of_topics_scopes_and_moments_is_compared(tmp_path: Path)
     assert (await diff(a, b, "--scope", "m0"))[0] == 1
     assert (await diff(a, b, "--topic", "ticker:X"))[0] == 1
     assert (await diff(a, b, "--topic", "ticker:ETHUSDT"))[0] == 0
-    code, out = await diff(a, b, "--common", "--from", "2026-11-22T09:55:18.010Z")
+    code, out = await diff(a, b, "--common", "--margin", "0", "--from", "2026-11-22T09:55:18.010Z")
     assert code == 1
     assert "only one of them has a-00000000000000000000000000000000: it is left out" in out
 
@@ -125,6 +138,7 @@ async def test_trouble_is_exit_code_2_since_1_is_for_recordings_that_differ(tmp_
         ((a, a, "--topic", "x"), "topic 'x' is not valid"),
         ((a, a, "--from", "noon"), "--from: 'noon' is no moment"),
         ((a, a, "--top", "0"), "must be a number from 1 on"),
+        ((a, a, "--margin", "-1"), "must be a number from 0 to 3600"),
         ((a,), "the following arguments are required: B"),
     ]:
         result = await run("diff", *map(str, argv), key=None)
@@ -133,3 +147,51 @@ async def test_trouble_is_exit_code_2_since_1_is_for_recordings_that_differ(tmp_
     code, out = await diff(a, damaged)
     assert code == 1
     assert "bytes at its end are missing" in out
+
+
+TOPICS = ["ticker:BTCUSDT", "ticker:ETHUSDT", "candles:BTCUSDT:1m"]
+
+
+async def _write_until(log: LayoutWriter, *recordings: Path, seconds: float) -> None:
+    """Events over at least so much of their own time, until the last one is in every recording."""
+    for _ in range(30):
+        log.received_us += round(seconds / 30 * 1e6)
+        await asyncio.to_thread(log.bulk, TOPICS, 60)
+    async with asyncio.timeout(30):
+        while not all(_newest_us(path) >= log.received_us for path in recordings):
+            await asyncio.to_thread(log.bulk, TOPICS, 3)  # one that has only just begun needs another event
+            await asyncio.sleep(0.05)
+
+
+def _newest_us(path: Path) -> int:
+    newest = 0
+    for file in [*rotated_files(path), path]:
+        with contextlib.suppress(FileNotFoundError, RecordingError), Recording(file) as recording:
+            newest = max(newest, recording.last_us or 0)
+    return newest
+
+
+async def test_two_recorders_of_one_log_have_the_same_whenever_they_were_started_rotated_and_killed(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    log = LayoutWriter(redis_server.url)
+    log.install()
+    a, b = tmp_path / "a.axlog", tmp_path / "b.axlog"
+    flags = ("--url", redis_server.url, "--block-s", "0")
+    await _write_until(log, seconds=1)
+    async with start("record", *flags, "--out", str(a), "--rotate-mb", "0.02", key=None) as one:
+        await _write_until(log, a, seconds=3)
+        async with start("record", *flags, "--out", str(b), key=None) as other:
+            await _write_until(log, a, b, seconds=10)
+            os.kill(other.pid, signal.SIGKILL)
+        await _write_until(log, a, seconds=3)
+        async with start("record", *flags, "--out", str(b), key=None) as other:
+            await _write_until(log, a, b, seconds=10)
+            assert await one.end() == 0
+            await _write_until(log, b, seconds=3)
+            assert await other.end() == 0
+    log.close()
+    code, out = await diff(a, b, "--rotated", "--common")
+    assert code == 0, out
+    assert int(re.findall(r"the same: ([\d,]+) events of 3 topics", out)[0].replace(",", "")) > 1000
+    assert (await diff(a, b, "--rotated"))[0] == 1
