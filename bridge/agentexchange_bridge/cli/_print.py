@@ -49,6 +49,7 @@ class EventPrinter:
         self._left = count
         self._done = done
         self._failure: OSError | None = None
+        self._has_junk = False
         self._lock = threading.Lock()
         self._line = shape.line
         self._print = _terminal_printer(shape) if isinstance(shape, Table) and sys.stdout.isatty() else self._write
@@ -71,17 +72,18 @@ class EventPrinter:
     def log(self, scope: str, raws: Sequence[bytes], source: str) -> None:
         """Print the wanted ones of a run of envelopes; states of the feed that are no wanted events go to stderr.
 
+        What is no envelope is left out, and said once.
+
         Raises:
             OSError: stdout is gone.
-            EnvelopeError: one is no envelope.
         """
-        takes, rows = self._wanted.takes, []
+        rows = []
         for raw in raws:
-            topic = topic_of(raw)
-            if takes(topic):
-                rows.append(row_of(scope, decode(raw), source))
-            elif topic == STATUS:
-                _say_notice(raw)
+            try:
+                if (row := self._row(scope, raw, source)) is not None:
+                    rows.append(row)
+            except EnvelopeError as exc:
+                self._junk(scope, exc)
         with self._lock:
             self._take(rows)
 
@@ -89,6 +91,19 @@ class EventPrinter:
         """Raise what went wrong with stdout, such as BrokenPipeError, if anything did."""
         if self._failure is not None:
             raise self._failure
+
+    def _row(self, scope: str, raw: bytes, source: str) -> Row | None:
+        topic = topic_of(raw)
+        if self._wanted.takes(topic):
+            return row_of(scope, decode(raw), source)
+        if topic == STATUS:
+            _say(FeedStatus.from_fields(decode(raw).data))
+        return None
+
+    def _junk(self, scope: str, exc: EnvelopeError) -> None:
+        if not self._has_junk:
+            print(f"{scope}: what is no event is left out: {printable(str(exc))}", file=sys.stderr)
+        self._has_junk = True
 
     def _handed(self, rows: list[Row]) -> None:
         with self._lock:
@@ -119,13 +134,6 @@ class EventPrinter:
 
     def _write(self, rows: list[Row]) -> None:
         sys.stdout.write("".join(f"{self._line(row)}\n" for row in rows))
-
-
-def _say_notice(raw: bytes) -> None:
-    try:
-        _say(FeedStatus.from_fields(decode(raw).data))
-    except EnvelopeError:
-        return  # of a later version: it is told by no words of this one
 
 
 def _say(status: FeedStatus) -> None:

@@ -84,6 +84,7 @@ async def moment_of(source: Source, text: str | None, command: str, flag: str) -
     Raises:
         UsageError: no moment, or an event that is not there.
     """
+    from agentexchange import RecordingError
     from agentexchange.replay import FileSource, moment_in
 
     if text is None:
@@ -91,5 +92,7 @@ async def moment_of(source: Source, text: str | None, command: str, flag: str) -
     now_us = source.last_us if isinstance(source, FileSource) else None
     try:
         return await moment_in(source, text, now_us=now_us)
+    except RecordingError:  # a ValueError, too
+        raise
     except ValueError as exc:
         raise UsageError(f"{command}: {flag}: {exc}") from None

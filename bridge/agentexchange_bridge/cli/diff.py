@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from ._arguments import count, seconds_up_to
 from ._errors import CommandError, UsageError
 from ._loop import run_stoppable
 from ._recordings import add_choice, file_errors, moment, scopes_of, topics_of
@@ -16,6 +16,7 @@ from ._sources import RECORDER_LOG
 from ._table import amount, table, time_text
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterator
 
     from agentexchange.recording import LaneRun
@@ -51,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_argument_group("what is compared")
     what.add_argument("--common", action="store_true", help="of each scope, only the time that both recorded")
     what.add_argument(
-        "--margin", type=_seconds, default=1.0, metavar="SECONDS",
+        "--margin", type=seconds_up_to(_MOST_MARGIN_S), default=1.0, metavar="SECONDS",
         help="with --common, less so much at either end: a recorder begins its logs one after the other "
         "(default: %(default)g)",
     )  # fmt: skip
@@ -64,23 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_choice(parser, "compare")
     output = parser.add_argument_group("output")
     output.add_argument("--json", action="store_true", help="one JSON object")
-    output.add_argument("--top", type=_count, default=20, metavar="N", help="topics listed (default: %(default)s)")
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError("must be a number from 1 on")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds <= _MOST_MARGIN_S:
-        raise argparse.ArgumentTypeError(f"must be a number from 0 to {_MOST_MARGIN_S:g}")
-    return seconds
+    output.add_argument("--top", type=count, default=20, metavar="N", help="topics listed (default: %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:

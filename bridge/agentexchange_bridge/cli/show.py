@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from ._arguments import seconds_up_to
 from ._errors import CommandError
 from ._loop import run_stoppable, unless_stopped
 from ._recordings import file_errors, redis_source, scopes_of
@@ -54,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="events of the same topic before and after it (default: %(default)s)",
     )  # fmt: skip
     output.add_argument(
-        "--around", type=_seconds, default=5.0, metavar="SECONDS",
+        "--around", type=seconds_up_to(_MOST_AROUND_S), default=5.0, metavar="SECONDS",
         help="notices of the scope so near it (default: %(default)g)",
     )  # fmt: skip
     output.add_argument("--json", action="store_true", help="one JSON object")
@@ -70,16 +71,6 @@ def _context(text: str) -> int:
     if not text.isdecimal() or int(text) > _MOST_CONTEXT:
         raise argparse.ArgumentTypeError(f"must be a number from 0 to {_MOST_CONTEXT}")
     return int(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds <= _MOST_AROUND_S:
-        raise argparse.ArgumentTypeError(f"must be a number from 0 to {_MOST_AROUND_S:g}")
-    return seconds
 
 
 def run(args: argparse.Namespace) -> int:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from ._arguments import count
 from ._errors import UsageError
 from ._loop import run_stoppable
 from ._recordings import add_choice, file_errors, redis_source, scopes_of, topics_of
 from ._sources import account_of, files_of, moment_of, recording_source, shared_source
 
 if TYPE_CHECKING:
+    import argparse
     import asyncio
 
     from agentexchange._urls import RedisUrl
@@ -52,19 +53,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     span.add_argument("--from", dest="start", metavar="MOMENT", help="the first moment (default: see below)")
     span.add_argument("--to", dest="end", metavar="MOMENT", help="the first moment no longer wanted")
     span.add_argument(
-        "--limit", type=_count, metavar="N",
+        "--limit", type=count, metavar="N",
         help=f"stop after N events (default: {_SHARED_LIMIT:,} of Redis, all of a recording)",
     )  # fmt: skip
     add_choice(parser, "count")
     output = parser.add_argument_group("output")
-    output.add_argument("--top", type=_count, default=20, metavar="N", help="topics and spans (default: %(default)s)")
+    output.add_argument("--top", type=count, default=20, metavar="N", help="topics and spans (default: %(default)s)")
     output.add_argument("--json", action="store_true", help="one JSON object, with every topic")
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError("must be a number from 1 on")
-    return int(text)
 
 
 @dataclass(slots=True)

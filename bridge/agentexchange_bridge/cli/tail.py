@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from ._arguments import count
 from ._commands import require
 from ._errors import CommandError, UsageError
 from ._loop import run_stoppable
@@ -17,6 +17,7 @@ from ._sources import account_of, files_of, recording_source, shared_source
 from ._wanted import Wanted
 
 if TYPE_CHECKING:
+    import argparse
     import asyncio
     from collections.abc import Callable, Sequence
 
@@ -83,13 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output = parser.add_argument_group("output")
     output.add_argument("--format", choices=FORMATS, help="default: table")
     output.add_argument("--json", action="store_true", help="short for --format jsonl")
-    output.add_argument("--count", type=_count, metavar="N", help="stop after N events")
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError("must be a number from 1 on")
-    return int(text)
+    output.add_argument("--count", type=count, metavar="N", help="stop after N events")
 
 
 def run(args: argparse.Namespace) -> int:

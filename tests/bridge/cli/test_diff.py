@@ -195,3 +195,10 @@ async def test_two_recorders_of_one_log_have_the_same_whenever_they_were_started
     assert code == 0, out
     assert int(re.findall(r"the same: ([\d,]+) events of 3 topics", out)[0].replace(",", "")) > 1000
     assert (await diff(a, b, "--rotated"))[0] == 1
+
+
+async def test_what_is_no_event_is_trouble(tmp_path: Path) -> None:
+    odd = tick(3).replace(b"\xa1d\x83", b"\xa1d\x93")  # a list in place of the fields
+    a, b = day(tmp_path / "a.axlog"), day(tmp_path / "b.axlog", t3=odd)
+    result = await run("diff", str(a), str(b), key=None)
+    assert (result.code, "envelope" in one_line(result)) == (2, True)

@@ -172,6 +172,7 @@ async def test_what_cannot_be_read_is_exit_code_1(tmp_path: Path) -> None:
     content[250] ^= 1
     damaged.write_bytes(content)
     assert (await run("stats", str(damaged))).code == 1
+    assert (await run("stats", str(damaged), "--from", "ticker:BTCUSDT@3")).code == 1
     gone = await run("stats", "--url", "redis://127.0.0.1:1")
     assert gone.code == 1
     assert "127.0.0.1:1" in one_line(gone)
