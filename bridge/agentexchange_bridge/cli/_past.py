@@ -35,7 +35,7 @@ async def print_past(
     """
     async with source:
         start_us = await moment_of(source, since, "tail", "--since")
-        async for lane, raws in source.runs(start_us, topics=wanted.choice):
+        async for lane, raws in source.runs(start_us, topics=wanted.choice, scopes=wanted.scopes):
             if stop.is_set():
                 break
             printer.log(lane.scope, raws, RECORDED)
@@ -68,7 +68,8 @@ async def follow(
     options = RecorderOptions(
         url=url,
         writer=sink,
-        accounts=() if account is None else (account,),
+        scopes=wanted.scopes,
+        accounts=() if account is None or wanted.scopes is not None else (account,),
         topics=wanted.choice,
         start_us=start_us,
         tell=tell,

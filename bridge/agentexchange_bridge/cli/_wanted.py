@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Wanted"]
 
 _PRIVATE: Final = (Topic.orders(), Topic.portfolio())
+_PRIVATE_KINDS: Final = frozenset(str(topic.kind) for topic in _PRIVATE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +31,25 @@ class Wanted:
         topics: only these; none: every one.
         kinds: only of these, notices as ``status``; none: every one, notices only where no topics are named either.
         where: only those for which it holds.
+        scopes: of the past, only these; None: every one that can be read.
     """
 
     topics: tuple[Topic, ...] = ()
     kinds: frozenset[str] = frozenset()
     where: Where | None = None
+    scopes: tuple[str, ...] | None = None
     _known: dict[str, bool] = field(default_factory=dict, compare=False)
 
     @property
     def has_notices(self) -> bool:
         """Whether notices are among the events."""
         return STATUS in self.kinds or not (self.kinds or self.topics)
+
+    @property
+    def is_of_an_account(self) -> bool:
+        """Whether something of an account was named: a topic, or no other kinds."""
+        is_kind = bool(self.kinds) and self.kinds <= _PRIVATE_KINDS
+        return is_kind or any(topic.is_private for topic in self.topics)
 
     @property
     def all_kinds(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from ._arguments import count
 from ._commands import require
 from ._errors import CommandError, UsageError
 from ._loop import run_stoppable
-from ._recordings import file_errors
+from ._recordings import file_errors, scopes_of
 from ._shapes import FORMATS, KINDS, shape_of
 from ._sources import account_of, files_of, recording_source, shared_source
 from ._wanted import Wanted
@@ -75,6 +75,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--kind", action="append", default=[], choices=KINDS,
         help="only of this kind, again for more; status: what is said about the feed",
     )  # fmt: skip
+    which.add_argument(
+        "--scope", action="append", metavar="SCOPE",
+        help="of the past, only this scope: m0, m1, … or a-… (an account, of which no key is needed then)",
+    )  # fmt: skip
     which.add_argument("--where", metavar="CONDITION", help="such as: price > 65000 and symbol = 'BTCUSDT'")
     which.add_argument(
         "--since", metavar="MOMENT",
@@ -117,7 +121,12 @@ def _wanted(args: argparse.Namespace, topics: Sequence[str]) -> Wanted:
     from agentexchange_schemas import Topic
 
     try:
-        return Wanted(tuple(map(Topic.parse, topics)), frozenset(args.kind), _where(args.where))
+        return Wanted(
+            tuple(map(Topic.parse, topics)),
+            frozenset(args.kind),
+            _where(args.where),
+            scopes_of(args.scope, "tail"),
+        )
     except ValueError as exc:
         raise UsageError(f"tail: {exc}") from None
 
@@ -174,9 +183,9 @@ def _logs(args: argparse.Namespace, url: RedisUrl | UpstreamUrl, wanted: Wanted,
         raise UsageError("tail: --since needs Redis or a recording: the platform keeps no log")
     require(("redis", "hiredis"), extra="redis", purpose="a redis:// URL")
     account = account_of(args.api_key_file, "tail")
-    if account is None and any(topic.is_private for topic in wanted.topics):
+    if account is None and wanted.scopes is None and wanted.is_of_an_account:
         raise _no_key()
-    source = shared_source(url, None, account, _tell)
+    source = shared_source(url, wanted.scopes, account, _tell)
 
     async def command(stop: asyncio.Event) -> int:
         from ._past import follow, print_past
@@ -200,6 +209,8 @@ def _logs(args: argparse.Namespace, url: RedisUrl | UpstreamUrl, wanted: Wanted,
 def _live(args: argparse.Namespace, text: str, url: RedisUrl | UpstreamUrl, wanted: Wanted, shape: str) -> int:
     from agentexchange import AgentExchangeWS
 
+    if wanted.scopes is not None:
+        raise UsageError("tail: --scope is for the past: give --since, or a recording")
     try:
         topics, key = _subscriptions(wanted, url, args.api_key_file)
         client = AgentExchangeWS(key, text, client_name="tail")

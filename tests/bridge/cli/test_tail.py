@@ -146,6 +146,8 @@ async def test_a_recording_from_its_beginning(day: Path) -> None:
         (("ticker:BTCUSDT",), 1000),
         (("--topic", "orders", "--topic", "candles:BTCUSDT:1m"), 2),
         (("--kind", "candles"), 1),
+        (("--scope", ACCOUNT.scope), 1),
+        (("--scope", "m0"), 1002),
         (("--kind", "status"), 1),
         (("--kind", "orders", "--kind", "status"), 2),
         (("--kind", "candles", "--where", "close > open"), 0),
@@ -220,6 +222,8 @@ async def test_the_logs_from_a_moment_on_and_then_it_ends(redis_server: RedisSer
             assert len(await past(*since, events[-100]["log_id"], key=KEY)) == 100
             assert len(await past(*since, "1h", "--kind", "candles", "--where", "price > 990")) == 10
             assert [event["topic"] for event in await past(*since, "1h", "orders", key=KEY)] == ["orders"]
+            by_scope = await past(*since, "1h", "orders", "--scope", account_scope(KEY))
+            assert [event["scope"] for event in by_scope] == [account_scope(KEY)]
         assert guarded.refusals() == []
     assert {event["source"] for event in events} == {"recorded"}
 
@@ -292,6 +296,8 @@ async def test_following_ends_at_the_count(redis_server: RedisServer, log: Layou
         (["orders", "--kind", "ticker"], "no topic that is named is of kind ticker"),
         (["ticker:all", "--json", "--format", "csv"], "--json and --format csv exclude each other"),
         (["ticker:all", "--since", "5m"], "--since needs Redis or a recording: the platform keeps no log"),
+        (["ticker:all", "--scope", "m0"], "--scope is for the past: give --since, or a recording"),
+        (["day.axlog", "--scope", "x"], "scope"),
         (["day.axlog", "--follow"], "a recording is not followed"),
         (["day.axlog", "--url", "redis://x"], "give files or --url, not both"),
         (["--url", "file:///x?speed=2"], "the options of a file's URL are for a replay: leave them out"),
@@ -309,8 +315,9 @@ async def test_a_moment_that_is_none_is_exit_code_2(day: Path, redis_server: Red
             result = await run("tail", *place, "--since", since)
             assert result.code == 2
             assert message in one_line(result)
-    refused = await run("tail", "--url", redis_server.url, "--since", "1h", "orders", key=None)
-    assert (refused.code, "there is no API key" in one_line(refused)) == (2, True)
+    for private in (("orders",), ("--kind", "portfolio")):
+        refused = await run("tail", "--url", redis_server.url, "--since", "1h", *private, key=None)
+        assert (refused.code, "there is no API key" in one_line(refused)) == (2, True)
 
 
 async def test_a_file_that_is_not_there_is_exit_code_1() -> None:
