@@ -186,6 +186,20 @@ async def test_a_recording_as_csv(day: Path) -> None:
     assert (len(rows), rows[3]["price"], rows[3]["seq"]) == (1000, "3.50000000", "4")
 
 
+async def test_a_reader_that_has_seen_enough_of_a_recording_is_no_error(tmp_path: Path) -> None:
+    long = write(tmp_path / "long.axlog", [(MARKET, ticks(20_000))])
+    read_end, write_end = os.pipe()
+    process = await asyncio.create_subprocess_exec(
+        *CLI, "tail", str(long), env=os.environ, stdout=write_end, stderr=asyncio.subprocess.PIPE
+    )
+    os.close(write_end)
+    assert await asyncio.to_thread(os.read, read_end, 10)
+    os.close(read_end)
+    async with asyncio.timeout(20):
+        _, err = await process.communicate()
+    assert (process.returncode, err) == (0, b"")
+
+
 async def test_a_damaged_recording_is_printed_up_to_the_damage_and_exit_code_1(day: Path) -> None:
     content = bytearray(await asyncio.to_thread(day.read_bytes))
     content[-700] ^= 1
