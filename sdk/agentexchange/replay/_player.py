@@ -186,9 +186,9 @@ class Player:
         last_us = self._delivery.last_us
         floor_us = self._from_us if last_us is None else last_us + 1
         ahead_us = self._span.end_us if self._next_us is None else self._next_us
-        position_us = int(self._pace.position_us(self._clock())) if self._pace.speed else floor_us
+        position_us = self._pace.position_us(self._clock()) if self._pace.speed else floor_us
         await self._close_reader()
-        self._from_us = max(floor_us, min(ahead_us, position_us))
+        self._from_us = max(floor_us, int(min(ahead_us, position_us)))
         self._is_stale = False
 
     # What is wished for

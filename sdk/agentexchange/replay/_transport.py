@@ -73,6 +73,7 @@ class ReplayTransport:
         self._named, self._own = named, own
         self._account: str | None = named or own
         self._scopes: tuple[str, ...] = ()
+        self._places: set[tuple[str, str]] | None = None
         self._stopping = asyncio.Event()
         self._has_ended = False
         self._delivery = Delivery(dispatcher, clock, control, is_concerned=lambda topic: concerns(topic, self._wanted))
@@ -85,6 +86,7 @@ class ReplayTransport:
         """Want ``topic`` from now on. Idempotent."""
         if topic not in self._wanted:
             self._wanted[topic] = None
+            self._warn([topic])
             self._control.wish(lambda player: player.choose_anew())
 
     def unsubscribe(self, topic: Topic) -> None:
@@ -162,9 +164,13 @@ class ReplayTransport:
         self._scopes = source.scopes
         is_private = any(topic.is_private for topic in self._wanted)
         self._account = account_of(source.scopes, named=self._named, own=self._own, is_needed=is_private)
-        if isinstance(source, FileSource):
-            for sentence in missing(source.places(), self._account, self._wanted):
-                _log.warning("%s", sentence)
+        self._places = source.places() if isinstance(source, FileSource) else None
+        self._warn(self._wanted)
+
+    def _warn(self, topics: Iterable[Topic]) -> None:
+        """Say which of ``topics`` were not recorded, as far as that is known."""
+        for sentence in () if self._places is None else missing(self._places, self._account, topics):
+            _log.warning("%s", sentence)
 
     def _choice(self) -> Choice:
         """What is to be read now."""
