@@ -11,10 +11,9 @@ from agentexchange._shared.scope import concerns
 from agentexchange._tasks import end
 from agentexchange._transport import Outlook
 from agentexchange.errors import UsageError
-from agentexchange.recording import TopicChoice
 from agentexchange_schemas import Layout
 
-from ._choose import account_of, chosen_scopes, missing
+from ._choose import account_of, buildable, chosen_scopes, missing
 from ._delivery import Delivery
 from ._file import FileSource
 from ._player import Choice, Player, Span
@@ -169,12 +168,21 @@ class ReplayTransport:
 
     def _warn(self, topics: Iterable[Topic]) -> None:
         """Say which of ``topics`` were not recorded, as far as that is known."""
-        for sentence in () if self._places is None else missing(self._places, self._account, topics):
+        if self._places is None:
+            return
+        built = self._built(topics)
+        for topic in built:
+            _log.info("%s was not recorded: it is built of the recorded ticks", topic)
+        for sentence in missing(self._places, self._account, [topic for topic in topics if topic not in built]):
             _log.warning("%s", sentence)
 
     def _choice(self) -> Choice:
         """What is to be read now."""
-        return Choice(TopicChoice(self._wanted), chosen_scopes(self._scopes, self._account, self._wanted))
+        scopes = chosen_scopes(self._scopes, self._account, self._wanted)
+        return Choice(tuple(self._wanted), scopes, self._built(self._wanted))
+
+    def _built(self, topics: Iterable[Topic]) -> tuple[Topic, ...]:
+        return () if self._places is None else buildable(self._places, topics)
 
     async def _span(self, source: Source) -> Span:
         first_us, last_us = source.first_us, source.last_us
