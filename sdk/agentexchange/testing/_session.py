@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from websockets.protocol import State
@@ -46,16 +47,25 @@ class Session:
     Args:
         number: id of the connection, counted from 1.
         key: the API key it came with.
+        account: the account whose private events it gets.
         connection: the accepted WebSocket.
         seen: where its doings are counted.
         max_buffer: unsent bytes above which it gets no more ticks; at twice that it is cut off.
     """
 
     def __init__(
-        self, number: int, key: str, connection: ServerConnection, *, seen: Observations, max_buffer: int
+        self,
+        number: int,
+        key: str,
+        connection: ServerConnection,
+        *,
+        account: str,
+        seen: Observations,
+        max_buffer: int,
     ) -> None:
         self.number = number
         self.key = key
+        self.account = account
         self.connection = connection
         self.topics: set[str] = set()
         self.symbols: set[str] = set()  # of the topics that are single tickers
@@ -102,6 +112,11 @@ class Session:
             frames_sent=dict(self.sent),
             ticks_dropped=self.ticks_dropped,
         )
+
+    async def drained(self) -> None:
+        """Wait until the client has taken most of what it was sent, or is gone."""
+        with suppress(OSError):
+            await self.connection.drain()
 
     # Going out
 
