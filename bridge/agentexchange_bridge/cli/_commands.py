@@ -69,6 +69,7 @@ COMMANDS: Final = (
     Command("export", "recordings or the logs of Redis as a recording, JSON lines or Parquet",
             "redis", ("redis", "hiredis")),
     Command("import", "recordings back into Redis, for clients to read", "redis", ("redis", "hiredis")),
+    Command("replay", "a recording played as the platform itself, to clients in any language"),
     Command("interest", "which programs want which topics", "redis", ("redis", "hiredis")),
     Command("dead-letter", "events that a group's handlers failed on: list, retry or drop them",
             "redis", ("redis", "hiredis")),

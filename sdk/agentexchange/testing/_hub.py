@@ -143,17 +143,22 @@ class Hub:
         """Hand a candle to the subscribers of its topic."""
         self._send_event("candle", topic, payload, self.subscribers(topic))
 
-    def send_private(self, kind: str, topic: str, account: str, payload: bytes) -> None:
-        """Hand an order or a portfolio to the connections of its account, as the dialect has it."""
-        chosen = self.sessions.values() if self._dialect.private_unasked else self.subscribers(topic)
-        self._send_event(kind, topic, payload, [session for session in chosen if session.account == account])
+    def send_private(self, kind: str, topic: str, account: str, payload: bytes) -> bool:
+        """Hand an order or a portfolio to the connections of its account, as the dialect has it.
 
-    def _send_event(self, kind: str, topic: str, payload: bytes, chosen: Iterable[Session]) -> None:
+        Returns:
+            Whether there was one.
+        """
+        chosen = self.sessions.values() if self._dialect.private_unasked else self.subscribers(topic)
+        return self._send_event(kind, topic, payload, [session for session in chosen if session.account == account])
+
+    def _send_event(self, kind: str, topic: str, payload: bytes, chosen: Iterable[Session]) -> bool:
         frame = text_frame(payload)
         got = tuple([session.number for session in chosen if session.send(kind, [frame])])
         if got and self._journal is not None:
             self._journal(JournalEntry(kind, topic, payload, got))
         self._seen.changed()
+        return bool(got)
 
     def send_raw(self, data: bytes, *, binary: bool, chosen: Iterable[Session]) -> None:
         """Hand any bytes to the chosen sessions."""

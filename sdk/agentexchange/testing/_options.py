@@ -43,7 +43,6 @@ class ServerKeywords(TypedDict, total=False):
     heartbeat_interval: float
     pong_timeout: float
     subscription_limit: int | Literal["dialect"] | None
-    max_buffer: int
     compression: bool
 
 
@@ -57,6 +56,7 @@ class SandboxKeywords(ServerKeywords, total=False):
     push_candles: bool | None
     order_rate: float
     slow_client: SlowClient
+    max_buffer: int
     clock: Callable[[], float]
     journal: Callable[[JournalEntry], None] | None
 

@@ -1,0 +1,76 @@
+"""What a served recording is to be told, checked in one place."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
+
+from agentexchange.testing._options import ServerKeywords, ServerOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+__all__ = ["AtEnd", "RecordedKeywords", "RecordedOptions", "checked_speed"]
+
+AtEnd: TypeAlias = Literal["hold", "close", "loop"]
+"""What happens to a connection at the recording's end: it stays open, is closed with 1000, or all begins again."""
+
+_FASTEST: Final = 1e6
+
+
+class RecordedKeywords(ServerKeywords, total=False):
+    """The keyword arguments of ``RecordedExchange``."""
+
+    speed: float
+    start: str | datetime | None
+    end: str | datetime | None
+    shared_clock: bool
+    api_keys: Sequence[str]
+    account: str | None
+    only_known_keys: bool
+    candles: bool
+    at_end: AtEnd
+    tell: Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedOptions(ServerOptions):
+    """See ``RecordedExchange`` for what each one means.
+
+    Raises:
+        ValueError: an option is outside its range; the message names the option and the range.
+    """
+
+    speed: float = 1.0
+    start: str | datetime | None = None
+    end: str | datetime | None = None
+    shared_clock: bool = False
+    api_keys: Sequence[str] = field(default=(), repr=False)
+    account: str | None = None
+    only_known_keys: bool = False
+    candles: bool = True
+    at_end: AtEnd = "hold"
+    tell: Callable[[str], None] = field(default=lambda _: None, repr=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checked_speed(self.speed)
+        if isinstance(self.api_keys, str) or not all(self.api_keys):
+            raise ValueError("api_keys must be a sequence of non-empty strings")
+        if self.account is not None and not self.api_keys:
+            raise ValueError("account is whose events a stand-in key gets: give that key in api_keys, too")
+        if self.at_end not in get_args(AtEnd):
+            raise ValueError(f"at_end must be one of {', '.join(get_args(AtEnd))}, not {self.at_end!r}")
+
+
+def checked_speed(speed: float) -> float:
+    """``speed`` itself.
+
+    Raises:
+        ValueError: neither 0 nor a factor above it.
+    """
+    if math.isnan(speed) or not 0 <= speed <= _FASTEST:
+        raise ValueError(f"speed must be 0 (as fast as clients read) or a factor up to {_FASTEST:g}, not {speed}")
+    return speed

@@ -1,0 +1,196 @@
+"""Who sees which position: each connection one of its own, or all of them the same."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from agentexchange.testing._hub import Hub
+from agentexchange.testing._ledger import Ledger
+from agentexchange.testing._session import IDLE
+
+from ._pace import Pace
+from ._player import Player
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agentexchange.testing._observe import Observations
+    from agentexchange.testing._session import Session
+
+    from ._options import RecordedOptions
+    from ._player import Played, Timing
+    from ._program import Program
+
+__all__ = ["Stage"]
+
+_EVERYBODY: Final = 0
+_BETWEEN_ROUNDS_S: Final = 1.0
+
+
+@dataclass(slots=True)
+class _Act:
+    """A position that has begun, and the task that moves it."""
+
+    player: Player
+    task: asyncio.Task[None]
+
+
+class Stage:
+    """The `Floor` of a served recording: begins a position at a first subscription. Also the `Books` of REST.
+
+    Args:
+        options: of the exchange.
+        seen: what is counted.
+        timing: time.
+
+    Attributes:
+        house: all open sessions.
+        program: what is played; to be set before clients come.
+        damaged: whether a position met what cannot be read.
+        ended: how many positions have come to the end.
+    """
+
+    def __init__(self, options: RecordedOptions, *, seen: Observations, timing: Timing) -> None:
+        self.program: Program | None = None
+        self.damaged = False
+        self.ended = 0
+        self._options = options
+        self._seen = seen
+        self._timing = timing
+        self.house = self._new_hub()
+        self._speed = options.speed
+        self._is_paused = False
+        self._group: asyncio.TaskGroup | None = None
+        self._acts: dict[int, _Act] = {}
+
+    async def run(self) -> None:
+        """Own the positions until cancelled."""
+        async with asyncio.TaskGroup() as self._group:
+            await asyncio.get_running_loop().create_future()
+
+    def _new_hub(self) -> Hub:
+        # players wait for those that read slowly: nobody ever has so much unsent that the hub would act
+        return Hub(dialect=self._options.rules, seen=self._seen, slow_client="disconnect", journal=None)
+
+    # Floor
+
+    def add(self, session: Session) -> None:
+        """A connection came; its position begins with its first subscription."""
+        self.house.add(session)
+
+    def remove(self, session: Session) -> None:
+        """A connection went, and its own position with it."""
+        self.house.remove(session)
+        act = self._acts.pop(session.number, None)
+        if act is not None:
+            act.task.cancel()
+
+    def subscribe(self, session: Session, topic: str) -> None:
+        """From now on ``session`` gets ``topic``."""
+        self.house.subscribe(session, topic)
+        act = self._acts.get(self._place(session)) or self._begin(session)
+        act.player.hub.subscribe(session, topic)
+        act.player.asked()
+
+    def unsubscribe(self, session: Session, topic: str) -> None:
+        """The reverse of ``subscribe``."""
+        self.house.unsubscribe(session, topic)
+        act = self._acts.get(self._place(session))
+        if act is not None:
+            act.player.hub.unsubscribe(session, topic)
+
+    # Books
+
+    def ledger(self, account: str) -> Ledger:
+        """The orders of an account at its newest position."""
+        player = self._player_of(account)
+        return Ledger() if player is None else player.books.ledger(account)
+
+    def portfolio_fields(self, account: str) -> dict[str, Any] | None:
+        """The portfolio of an account at its newest position; None before its first."""
+        player = self._player_of(account)
+        return None if player is None else player.books.portfolio_fields(account)
+
+    def _player_of(self, account: str) -> Player | None:
+        players = [act.player for act in self._acts.values() if account in act.player.accounts]
+        return players[-1] if players else None
+
+    # For the control object
+
+    def set_speed(self, speed: float) -> None:
+        """Change the speed of every position, and of those to come."""
+        self._speed = speed
+        for pace in self._paces():
+            pace.speed = speed
+
+    def pause(self) -> None:
+        """Hold every position where it is, and those to come at their beginning."""
+        self._is_paused = True
+        for pace in self._paces():
+            pace.pause()
+
+    def resume(self) -> None:
+        """End `pause`."""
+        self._is_paused = False
+        for pace in self._paces():
+            pace.resume()
+
+    def positions(self) -> dict[int, tuple[int, int]]:
+        """Where the open connections are (``r`` in µs), and how many events their position has played."""
+        found = {}
+        for number in self.house.sessions:
+            act = self._acts.get(_EVERYBODY if self._options.shared_clock else number)
+            if act is not None:
+                found[number] = (act.player.pace.position_us, act.player.events)
+        return found
+
+    def _paces(self) -> Iterator[Pace]:
+        return (act.player.pace for act in self._acts.values())
+
+    # Positions
+
+    def _place(self, session: Session) -> int:
+        return _EVERYBODY if self._options.shared_clock else session.number
+
+    def _begin(self, session: Session) -> _Act:
+        assert self.program is not None and self._group is not None, "clients come only while it runs"  # noqa: PT018, S101 - see run
+        is_shared = self._options.shared_clock
+        hub = self.house
+        if not is_shared:
+            hub = self._new_hub()
+            hub.add(session)
+        player = Player(
+            self.program,
+            accounts=self.program.accounts if is_shared else self.program.accounts & {session.account},
+            hub=hub,
+            dialect=self._options.rules,
+            candles=self._options.candles,
+            pace=Pace(speed=self._speed, clock=self._timing.clock, is_paused=self._is_paused),
+            timing=self._timing,
+        )
+        place = self._place(session)
+        name = "all clients" if is_shared else f"client {place}"
+        act = self._acts[place] = _Act(player, self._group.create_task(self._play(player, name), name=name))
+        return act
+
+    async def _play(self, player: Player, name: str) -> None:
+        while True:
+            self._tell(name, await player.play())
+            if self._options.at_end != "loop":
+                break
+            await self._timing.sleep(_BETWEEN_ROUNDS_S)
+        if self._options.at_end == "close":
+            for session in tuple(player.hub.sessions.values()):
+                session.end(IDLE)
+
+    def _tell(self, name: str, played: Played) -> None:
+        self.ended += 1
+        what = f"{played.events:,} events in {played.seconds:,.1f} s"
+        if played.damage is None:
+            self._options.tell(f"{name}: the recording has ended, {what}")
+        else:
+            self.damaged = True
+            self._options.tell(f"{name}: the recording cannot be read on, {what}: {played.damage}")
+        self._seen.changed()
