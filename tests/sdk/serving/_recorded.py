@@ -29,9 +29,9 @@ def event(topic: str, fields: dict[str, Any], *, ms: float) -> bytes:
     return encode(topic, 7, at_us - START_US + 1, at_us // 1000, at_us, fields)
 
 
-def tick(number: int, *, ms: float, symbol: str = "BTCUSDT") -> bytes:
+def tick(number: int, *, ms: float, symbol: str = "BTCUSDT", **more: Any) -> bytes:
     fields = {"symbol": symbol, "price": f"{number}.50000000", "timestamp": "2026-11-22T14:00:00.000Z"}
-    return event(f"ticker:{symbol}", fields | {"quantity": "0.01000000", "is_buyer_maker": False}, ms=ms)
+    return event(f"ticker:{symbol}", fields | {"quantity": "0.01000000", "is_buyer_maker": False} | more, ms=ms)
 
 
 def candle(*, ms: float, symbol: str = "BTCUSDT", interval: str = "1m", is_closed: bool = True) -> bytes:
@@ -60,8 +60,9 @@ def portfolio(equity: str, *, ms: float) -> bytes:
     return event("portfolio", fields, ms=ms)
 
 
-def ticks(count: int, *, every_ms: float = 1.0, symbols: Sequence[str] = ("BTCUSDT",)) -> list[bytes]:
-    return [tick(number, ms=number * every_ms, symbol=symbols[number % len(symbols)]) for number in range(count)]
+def ticks(count: int, *, every_ms: float = 1.0, symbols: Sequence[str] = ("BTCUSDT",), **more: Any) -> list[bytes]:
+    symbol_of = [symbols[number % len(symbols)] for number in range(count)]
+    return [tick(number, ms=number * every_ms, symbol=symbol_of[number], **more) for number in range(count)]
 
 
 def recorded(folder: Path, *parts: tuple[Lane, list[bytes]], name: str = "day.axlog") -> Path:
