@@ -8,8 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agentexchange.recording import Lane, Recording, RecordingWriter, WriterOptions
-from agentexchange_bridge.recorder import LogWatch
+from agentexchange.recording import Lane, LogWatch, Recording, RecordingWriter, WriterOptions
 from agentexchange_schemas import Ticker
 from agentexchange_schemas.envelope import encode
 from agentexchange_schemas.upstream import EventFrame, parse
