@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ._errors import CommandError, UsageError
 from ._loop import run_stoppable
-from ._recordings import file_errors, moment
+from ._recordings import file_errors
 
 if TYPE_CHECKING:
     import asyncio
@@ -35,7 +35,7 @@ _SHOWN: Final = 10  # characters of an account
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    parser.add_argument("file", type=Path, metavar="FILE", help="the recording")
+    parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="the recording; several are played as one")
     where = parser.add_argument_group("where")
     where.add_argument("--serve", type=_port, metavar="PORT", help="listen there, 0 for a free port")
     where.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
@@ -45,7 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="live",
         help="behave as the live platform or as its documentation page (default: %(default)s)",
     )
-    when = parser.add_argument_group('when (a time such as 2026-11-22T14:03:00Z, "10m ago", or a log id)')
+    when = parser.add_argument_group(
+        'when (a time such as 2026-11-22T14:03:00Z, "10m ago", a log id, or an event: ticker:BTCUSDT@123)'
+    )
     when.add_argument("--from", dest="start", metavar="MOMENT", help="the first moment (default: the beginning)")
     when.add_argument("--to", dest="end", metavar="MOMENT", help="the first moment no longer wanted (default: the end)")
     when.add_argument(
@@ -95,10 +97,10 @@ def run(args: argparse.Namespace) -> int:
     if args.serve is None:
         raise UsageError(
             "replay: name the port to play it at: --serve 8000 (a Python program replays into its own handlers without "
-            f"a server: AgentExchangeWS(base_url='file://{args.file.absolute()}'))"
+            f"a server: AgentExchangeWS(base_url='file://{args.files[0].absolute()}'))"
         )
     options = _options(args)
-    with file_errors("replay", args.file):
+    with file_errors("replay", args.files[0]):
         return run_stoppable(lambda stop: _serve(args, options, stop))
 
 
@@ -110,8 +112,8 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
         "host": args.host,
         "port": args.serve,
         "dialect": args.dialect,
-        "start": _time(args.start, "--from"),
-        "end": _time(args.end, "--to"),
+        "start": args.start,
+        "end": args.end,
         "speed": args.speed,
         "shared_clock": args.shared_clock,
         "at_end": args.at_end,
@@ -120,14 +122,8 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
         "account": args.account,
         "only_known_keys": args.only_known_keys,
         "tell": _tell,
+        "warn": _warn,
     }
-
-
-def _time(text: str | None, flag: str) -> Any:
-    from agentexchange.serving._program import utc
-
-    found = moment(text, "replay", flag)
-    return None if found is None else utc(found)
 
 
 def _key(file: Path | None) -> SecretStr | None:
@@ -143,12 +139,10 @@ async def _serve(args: argparse.Namespace, options: dict[str, Any], stop: asynci
     from agentexchange.serving import RecordedExchange
     from agentexchange.testing._command import stopped_or_failed
 
-    exchange = RecordedExchange(args.file, **options)
+    exchange = RecordedExchange(*args.files, **options)
     await _start(exchange, args)
     try:
         _tell(_greeting(exchange, args))
-        if exchange.cut is not None:
-            _warn(f"{args.file}: {exchange.cut.size:,} bytes behind its last whole block are missing")
         await stopped_or_failed(stop, exchange)
     finally:
         await exchange.stop()
@@ -164,7 +158,7 @@ async def _start(exchange: RecordedExchange, args: argparse.Namespace) -> None:
     except RecordingError:
         raise
     except ValueError as exc:
-        raise UsageError(f"replay: {args.file}: {exc}") from None
+        raise UsageError(f"replay: {exc}") from None
     except OSError as exc:
         if exc.filename is not None:  # the file's, not the address's
             raise
@@ -177,17 +171,18 @@ def _greeting(exchange: RecordedExchange, args: argparse.Namespace) -> str:
     program = exchange.program
     span = " to ".join(f"{utc(moment_us):%Y-%m-%dT%H:%M:%S.%f}Z" for moment_us in (program.start_us, program.end_us))
     accounts = ", ".join(f"{account[:_SHOWN]}…" for account in sorted(program.accounts)) or "none"
+    names = ", ".join(path.name for path in args.files)
     speed = f"{args.speed:g}x" if args.speed else "as fast as clients read"
     clock = "one clock for all" if args.shared_clock else "a position for each connection"
     return (
-        f"recording {args.file.name} ({args.dialect}) on {exchange.url}  {span}, {program.topics:,} topics, "
+        f"recording {names} ({args.dialect}) on {exchange.url}  {span}, {exchange.topics:,} topics, "
         f"accounts: {accounts}; {speed}, {clock}"
     )
 
 
-def _tell(sentence: str) -> None:
-    print(sentence, flush=True)
-
-
 def _warn(sentence: str) -> None:
     print(f"replay: {sentence}", file=sys.stderr, flush=True)
+
+
+def _tell(sentence: str) -> None:
+    print(sentence, flush=True)

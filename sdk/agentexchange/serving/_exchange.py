@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from agentexchange.recording import Cut, Recording, moment_us
+from agentexchange.replay import FileSource
 from agentexchange.testing._door import Door
 from agentexchange.testing._observe import Observations
 from agentexchange.testing._rest import RestDesk
 from agentexchange.testing._server import LocalExchange
+from agentexchange_schemas.envelope import STATUS_TOPIC
 
 from ._control import RecordedControl
 from ._keys import Keys
@@ -20,7 +20,7 @@ from ._program import Program
 from ._stage import Stage
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from pathlib import Path
 
 __all__ = ["RecordedExchange"]
 
@@ -34,9 +34,10 @@ class RecordedExchange(LocalExchange):
     subscription gets what comes from there on. A client that reads slowly slows its own position, and misses nothing.
 
     Args:
-        path: the ``.axlog`` file.
+        path: the ``.axlog`` file; further ones, such as a recorder's rotated files, are played as one with it.
         speed: recorded seconds in a second; 0 for as fast as the client reads.
-        start: the first moment played: a datetime, ISO text, "10m ago", a log id; None from the first event on.
+        start: the first moment played: a datetime, ISO text, "10m ago", a log id, an event as ``ticker:BTCUSDT@123``;
+            None from the first event on.
         end: the first moment no longer played; None for all.
         shared_clock: one position for all connections, beginning with the first subscriptions of the first; it waits
             for the slowest of them.
@@ -47,6 +48,7 @@ class RecordedExchange(LocalExchange):
         at_end: ``hold`` keeps connections open with heartbeats, ``close`` closes them with 1000, ``loop`` begins again
             after a second.
         tell: called with one sentence when a position has come to the end.
+        warn: called with one sentence when a file's own end is missing, or damage is met; by default it is logged.
         host: address to listen on.
         port: port, 0 for a free one (see ``port`` and ``url`` once it runs).
         api_secret: what REST requests must name beside a key; None: the key will do.
@@ -68,10 +70,11 @@ class RecordedExchange(LocalExchange):
 
     _noun = "served recording"
 
-    def __init__(self, path: str | Path, **options: Unpack[RecordedKeywords]) -> None:
+    def __init__(self, *path: str | Path, **options: Unpack[RecordedKeywords]) -> None:
         self._options = RecordedOptions(**options)
-        self.path = Path(path)
-        self._recording: Recording | None = None
+        if not path:
+            raise TypeError("name the recording: RecordedExchange('day.axlog')")
+        self._source = FileSource(*path, tell=self._options.warn)
         rules, seen = self._options.rules, Observations()
         self._stage = Stage(self._options, seen=seen, timing=Timing(clock=time.monotonic))
         self._keys = Keys(self._options.api_keys, only_known=self._options.only_known_keys)
@@ -83,31 +86,27 @@ class RecordedExchange(LocalExchange):
 
     async def start(self) -> None:
         """Open the recording and listen."""
-        if self._recording is not None:
+        if self._task is not None:
             raise RuntimeError(f"a {self._noun} runs once: make another one")
-        self._recording = Recording(self.path)
+        await self._source.__aenter__()
         try:
-            self._cast(self._recording)
+            program = await Program.between(self._source, self._options.start, self._options.end)
+            self._keys.know(program.accounts, account=self._options.account)
+            self._stage.program = program
             await super().start()
         except BaseException:
-            self._recording.close()
+            await self._close()
             raise
-
-    def _cast(self, recording: Recording) -> None:
-        options, now_us = self._options, time.time_ns() // 1000
-        program = Program(
-            recording, start_us=_moment("start", options.start, now_us), end_us=_moment("end", options.end, now_us)
-        )
-        self._keys.know(program.accounts, account=options.account)
-        self._stage.program = program
 
     async def stop(self) -> None:
         """Close every connection with 1012, stop listening, and close the file."""
         try:
             await super().stop()
         finally:
-            if self._recording is not None:
-                self._recording.close()
+            await self._close()
+
+    async def _close(self) -> None:
+        await self._source.__aexit__(None, None, None)
 
     async def _work(self) -> None:
         await self._stage.run()
@@ -126,18 +125,11 @@ class RecordedExchange(LocalExchange):
         return self._stage.program
 
     @property
-    def cut(self) -> Cut | None:
-        """What is missing at the file's end, None where nothing is, or before it runs."""
-        return None if self._recording is None else self._recording.cut
+    def topics(self) -> int:
+        """How many topics are recorded, of all accounts together."""
+        return len({*self._source.topics} - {STATUS_TOPIC})
 
     @property
     def damaged(self) -> bool:
         """Whether some position met a part of the file that cannot be read."""
         return self._stage.damaged
-
-
-def _moment(name: str, value: str | datetime | None, now_us: int) -> int | None:
-    try:
-        return None if value is None else moment_us(value, now_us=now_us)
-    except ValueError as exc:
-        raise ValueError(f"{name}: {exc}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
@@ -10,13 +11,15 @@ from agentexchange.testing._options import ServerKeywords, ServerOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from datetime import datetime
+
+    from agentexchange.replay import Moment
 
 __all__ = ["AtEnd", "RecordedKeywords", "RecordedOptions", "checked_speed"]
 
 AtEnd: TypeAlias = Literal["hold", "close", "loop"]
 """What happens to a connection at the recording's end: it stays open, is closed with 1000, or all begins again."""
 
+_log: Final = logging.getLogger("agentexchange.serving")
 _FASTEST: Final = 1e6
 
 
@@ -24,8 +27,8 @@ class RecordedKeywords(ServerKeywords, total=False):
     """The keyword arguments of ``RecordedExchange``."""
 
     speed: float
-    start: str | datetime | None
-    end: str | datetime | None
+    start: Moment | None
+    end: Moment | None
     shared_clock: bool
     api_keys: Sequence[str]
     account: str | None
@@ -33,6 +36,7 @@ class RecordedKeywords(ServerKeywords, total=False):
     candles: bool
     at_end: AtEnd
     tell: Callable[[str], None]
+    warn: Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +48,8 @@ class RecordedOptions(ServerOptions):
     """
 
     speed: float = 1.0
-    start: str | datetime | None = None
-    end: str | datetime | None = None
+    start: Moment | None = None
+    end: Moment | None = None
     shared_clock: bool = False
     api_keys: Sequence[str] = field(default=(), repr=False)
     account: str | None = None
@@ -53,6 +57,7 @@ class RecordedOptions(ServerOptions):
     candles: bool = True
     at_end: AtEnd = "hold"
     tell: Callable[[str], None] = field(default=lambda _: None, repr=False)
+    warn: Callable[[str], None] = field(default=_log.warning, repr=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -120,8 +121,9 @@ class Player:
         self.pace.begin(self._program.start_us)
         damage = None
         try:
-            for lane, raws in self._program.runs(self.accounts):
-                await self._play(lane.scope, raws)
+            async with aclosing(self._program.runs(self.accounts)) as runs:
+                async for lane, raws in runs:
+                    await self._play(lane.scope, raws)
         except (RecordingError, OSError) as exc:
             damage = str(exc)
         await self._flush()

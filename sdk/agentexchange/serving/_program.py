@@ -1,18 +1,23 @@
-"""What is played: a span of a recording, and who may get what of it."""
+"""What is played: a span of what was recorded, and who may get what of it."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
+
+from agentexchange.recording import TopicChoice
+from agentexchange.replay import moment_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncGenerator
 
-    from agentexchange.recording import LaneRun, Recording
+    from agentexchange.recording import LaneRun
+    from agentexchange.replay import Moment, Source
 
 __all__ = ["Program", "utc"]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_EVERYTHING: Final = TopicChoice()
 
 
 def utc(moment_us: int) -> datetime:
@@ -21,10 +26,10 @@ def utc(moment_us: int) -> datetime:
 
 
 class Program:
-    """A span of an open recording.
+    """A span of an open source.
 
     Args:
-        recording: the file.
+        source: what was recorded.
         start_us: the first moment wanted; None from its first event on.
         end_us: the first moment no longer wanted; None for all.
 
@@ -37,32 +42,46 @@ class Program:
         accounts: the recorded accounts, ``a-…``.
     """
 
-    def __init__(self, recording: Recording, *, start_us: int | None, end_us: int | None) -> None:
-        first_us, last_us = recording.first_us, recording.last_us
+    def __init__(self, source: Source, *, start_us: int | None = None, end_us: int | None = None) -> None:
+        first_us, last_us = source.first_us, source.last_us
         if first_us is None or last_us is None:
             raise ValueError("the recording is empty: there is nothing to play")
         if start_us is not None and start_us > last_us:
             raise ValueError(f"the start lies behind the recording's last event, of {utc(last_us)}")
         if end_us is not None and end_us <= max(first_us, start_us or 0):
             raise ValueError(f"the end lies before all that would be played, from {utc(max(first_us, start_us or 0))}")
-        self._recording = recording
+        self._source = source
         self._from_us, self._to_us = start_us, end_us
         self.start_us = first_us if start_us is None else start_us
         self.end_us = last_us if end_us is None else min(end_us, last_us)
-        scopes = {lane.scope for lane in recording.lanes}
-        self.accounts = frozenset(scope for scope in scopes if scope.startswith("a-"))
-        self._market = frozenset(scopes - self.accounts)
+        self.accounts = frozenset(scope for scope in source.scopes if scope.startswith("a-"))
+        self._market = frozenset(source.scopes) - self.accounts
 
-    @property
-    def topics(self) -> int:
-        """How many topics occur in the whole file."""
-        return sum(topic != "status" for topic in self._recording.topics)
+    @classmethod
+    async def between(cls, source: Source, start: Moment | None, end: Moment | None) -> Program:
+        """The span between two moments, as people write them.
 
-    def runs(self, accounts: frozenset[str]) -> Iterator[LaneRun]:
+        Raises:
+            ValueError: no moment, an event that was not recorded, or nothing lies in between.
+        """
+        return cls(
+            source, start_us=await _moment_us(source, "start", start), end_us=await _moment_us(source, "end", end)
+        )
+
+    def runs(self, accounts: frozenset[str]) -> AsyncGenerator[LaneRun, None]:
         """The events in the recorded order: the market's, and those of ``accounts``.
 
         Raises:
             RecordingError: damaged there.
             OSError: the file cannot be read.
         """
-        return self._recording.runs(self._from_us, self._to_us, scopes=self._market | accounts)
+        scopes = sorted(self._market | accounts)
+        runs = self._source.runs(self._from_us, self._to_us, topics=_EVERYTHING, scopes=scopes)
+        return cast("AsyncGenerator[LaneRun, None]", runs)  # so that who stops early can close it
+
+
+async def _moment_us(source: Source, name: str, moment: Moment | None) -> int | None:
+    try:
+        return None if moment is None else await moment_in(source, moment)
+    except ValueError as exc:
+        raise ValueError(f"{name}: {exc}") from None

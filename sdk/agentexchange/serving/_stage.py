@@ -192,5 +192,5 @@ class Stage:
             self._options.tell(f"{name}: the recording has ended, {what}")
         else:
             self.damaged = True
-            self._options.tell(f"{name}: the recording cannot be read on, {what}: {played.damage}")
+            self._options.warn(f"{name}: the recording cannot be read on after {what}: {played.damage}")
         self._seen.changed()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import ExitStack
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agentexchange.recording import Recording
+from agentexchange.replay import FileSource
 from agentexchange.serving._pace import Pace
 from agentexchange.serving._player import Player, Timing
 from agentexchange.serving._program import Program
@@ -30,7 +30,7 @@ from tests.sdk.serving._recorded import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from agentexchange.recording import Lane
@@ -87,7 +87,7 @@ class Listener:
 
 
 class Theatre:
-    def __init__(self, recording: Recording, time: Time, *listeners: Listener, **options: Any) -> None:
+    def __init__(self, recording: FileSource, time: Time, *listeners: Listener, **options: Any) -> None:
         dialect = dialect_named(options.pop("dialect", "live"))
         hub = Hub(dialect=dialect, seen=Observations(), slow_client="disconnect", journal=None)
         for listener in listeners:
@@ -108,17 +108,17 @@ class Theatre:
 
 
 class Library:
-    def __init__(self, folder: Path, stack: ExitStack) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, stack: AsyncExitStack) -> None:
+        self.path = folder / "day.axlog"
         self._stack = stack
 
-    def __call__(self, *parts: tuple[Lane, list[bytes]]) -> Recording:
-        return self._stack.enter_context(Recording(recorded(self._folder, *parts)))
+    async def __call__(self, *parts: tuple[Lane, list[bytes]]) -> FileSource:
+        return await self._stack.enter_async_context(FileSource(recorded(self.path.parent, *parts)))
 
 
 @pytest.fixture
-def library(tmp_path: Path) -> Iterator[Library]:
-    with ExitStack() as stack:
+async def library(tmp_path: Path) -> AsyncIterator[Library]:
+    async with AsyncExitStack() as stack:
         yield Library(tmp_path, stack)
 
 
@@ -128,7 +128,7 @@ async def test_the_recorded_spacing_is_kept_exactly(library: Library, speed: flo
     listener = Listener(time, "ticker:all")
     moments = [0.0, 0.25, 1.0, 1.0, 730.5, 2_000_000.125]
     raws = [tick(number, ms=ms) for number, ms in enumerate(moments)]
-    played = await Theatre(library((MARKET, raws)), time, listener, speed=speed).player.play()
+    played = await Theatre(await library((MARKET, raws)), time, listener, speed=speed).player.play()
     first_s = listener.got[0][0]
     assert [at_s - first_s for at_s, _ in listener.got] == pytest.approx(
         [ms / 1000 / speed for ms in moments], abs=1e-6
@@ -142,7 +142,7 @@ async def test_the_silence_before_the_first_event_of_a_span_is_kept_too(library:
     time = Time()
     listener = Listener(time, "ticker:all")
     raws = [tick(number, ms=number * 1000) for number in range(10)]
-    recording = library((MARKET, raws))
+    recording = await library((MARKET, raws))
     first_us = recording.first_us or 0
     theatre = Theatre(recording, time, listener, start_us=first_us + 2_500_000, end_us=first_us + 5_000_000, speed=1.0)
     await theatre.player.play()
@@ -153,7 +153,7 @@ async def test_the_silence_before_the_first_event_of_a_span_is_kept_too(library:
 async def test_the_position_begins_when_nothing_more_is_asked_for(library: Library) -> None:
     time = Time()
     listener = Listener(time, "ticker:all")
-    player = Theatre(library((MARKET, ticks(1))), time, listener).player
+    player = Theatre(await library((MARKET, ticks(1))), time, listener).player
     playing = asyncio.create_task(player.play())
     for _ in range(3):
         await asyncio.sleep(0)
@@ -165,7 +165,7 @@ async def test_the_position_begins_when_nothing_more_is_asked_for(library: Libra
 async def test_a_client_that_never_stops_asking_is_not_waited_for_for_ever(library: Library) -> None:
     time = Time()
     listener = Listener(time, "ticker:all")
-    player = Theatre(library((MARKET, ticks(1))), time, listener).player
+    player = Theatre(await library((MARKET, ticks(1))), time, listener).player
     playing = asyncio.create_task(player.play())
     while not playing.done():
         player.asked()
@@ -177,7 +177,7 @@ async def test_as_fast_as_it_is_read_takes_no_time(library: Library) -> None:
     time = Time()
     listener = Listener(time, "ticker:all")
     raws = ticks(1000, every_ms=10_000)
-    await Theatre(library((MARKET, raws)), time, listener, speed=0).player.play()
+    await Theatre(await library((MARKET, raws)), time, listener, speed=0).player.play()
     assert {at_s for at_s, _ in listener.got} == {0.1}
     assert listener.frames == [live_frame(raw) for raw in raws]
 
@@ -186,7 +186,7 @@ async def test_a_slow_reader_is_never_outrun_and_misses_nothing(library: Library
     time = Time()
     listener = Listener(time, "ticker:all")
     raws = ticks(5000)
-    player = Theatre(library((MARKET, raws)), time, listener, speed=0).player
+    player = Theatre(await library((MARKET, raws)), time, listener, speed=0).player
     listener.reads.clear()
     playing = asyncio.create_task(player.play())
     while len(listener.got) < len(raws):
@@ -207,7 +207,7 @@ async def test_large_events_are_waited_for_by_their_size(library: Library) -> No
     time = Time()
     listener = Listener(time, "orders", account=ACCOUNT.scope)
     raws = [order(number, ms=number, status="s" * 200 + "x" * 50_000) for number in range(40)]
-    await Theatre(library((ACCOUNT, raws)), time, listener, speed=0).player.play()
+    await Theatre(await library((ACCOUNT, raws)), time, listener, speed=0).player.play()
     assert len(listener.got) == 40
     assert listener.most_unread <= 6
 
@@ -217,7 +217,7 @@ async def test_all_lanes_come_in_one_order(library: Library) -> None:
     listener = Listener(time, "ticker:all", "candles:BTCUSDT:1m", account=ACCOUNT.scope)
     market = [tick(number, ms=number * 10) for number in range(5)]
     theatre = Theatre(
-        library(
+        await library(
             (MARKET, market),
             (CANDLES, [candle(ms=25)]),
             (ACCOUNT, [order(1, ms=5), portfolio("7", ms=5.5), order(1, ms=35, status="filled")]),
@@ -237,7 +237,7 @@ async def test_nobody_gets_what_was_not_asked_for_nor_another_s_orders(library: 
     one = Listener(time, "ticker:ETHUSDT", "orders", number=1)
     two = Listener(time, "candles:BTCUSDT:5m", account=ACCOUNT.scope, number=2)
     parts = (MARKET, ticks(9)), (CANDLES, [candle(ms=20)]), (ACCOUNT, [order(1, ms=30)])
-    theatre = Theatre(library(*parts), time, one, two, speed=0)
+    theatre = Theatre(await library(*parts), time, one, two, speed=0)
     await theatre.player.play()
     assert one.frames == []
     assert two.frames == [live_frame(order(1, ms=30))], "as the live platform has it: subscribed or not"
@@ -248,10 +248,10 @@ async def test_twins_as_the_dialect_has_them(library: Library) -> None:
     for dialect, copies in (("live", 2), ("page", 1)):
         time = Time()
         listener = Listener(time, "ticker:all", "ticker:BTCUSDT")
-        recording = library((MARKET, ticks(4, symbols=("BTCUSDT", "ETHUSDT"))))
+        recording = await library((MARKET, ticks(4, symbols=("BTCUSDT", "ETHUSDT"))))
         await Theatre(recording, time, listener, speed=0, dialect=dialect).player.play()
         assert [frame.count("BTCUSDT") for frame in listener.frames] == [*[1] * copies, 0, *[1] * copies, 0]
-        recording.path.unlink()
+        library.path.unlink()
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,7 @@ async def test_forming_candles_only_where_the_dialect_can_tell_them(
 ) -> None:
     time = Time()
     listener = Listener(time, "candles:BTCUSDT:1m")
-    recording = library((CANDLES, [candle(ms=1, is_closed=False), candle(ms=2)]))
+    recording = await library((CANDLES, [candle(ms=1, is_closed=False), candle(ms=2)]))
     await Theatre(recording, time, listener, speed=0, **options).player.play()
     assert len(listener.got) == count
 
@@ -271,7 +271,7 @@ async def test_what_is_subscribed_later_comes_from_there_on(library: Library) ->
     time = Time()
     listener = Listener(time, "ticker:ETHUSDT")
     raws = [tick(number, ms=number * 1000) for number in range(10)]
-    player = Theatre(library((MARKET, raws)), time, listener).player
+    player = Theatre(await library((MARKET, raws)), time, listener).player
     playing = asyncio.create_task(player.play())
     await time.until(4.5)
     player.hub.subscribe(listener, "ticker:BTCUSDT")  # type: ignore[arg-type]
@@ -282,7 +282,7 @@ async def test_what_is_subscribed_later_comes_from_there_on(library: Library) ->
 async def test_a_pause_and_a_new_speed_reach_a_wait_that_has_begun(library: Library) -> None:
     time = Time()
     listener = Listener(time, "ticker:all")
-    player = Theatre(library((MARKET, [tick(0, ms=0), tick(1, ms=60_000)])), time, listener).player
+    player = Theatre(await library((MARKET, [tick(0, ms=0), tick(1, ms=60_000)])), time, listener).player
     playing = asyncio.create_task(player.play())
     await time.until(10)
     player.pace.pause()
@@ -297,22 +297,22 @@ async def test_damage_ends_it_behind_all_that_is_good(library: Library) -> None:
     time = Time()
     listener = Listener(time, "ticker:all")
     raws = ticks(100)
-    recording = library((MARKET, raws[:50]), (MARKET, raws[50:]))
-    content = bytearray(recording.path.read_bytes())
+    recording = await library((MARKET, raws[:50]), (MARKET, raws[50:]))
+    content = bytearray(library.path.read_bytes())
     second = content.rindex(b"BLCK")
     content[second + 400] ^= 0xFF
-    recording.path.write_bytes(bytes(content))
+    library.path.write_bytes(bytes(content))
     played = await Theatre(recording, time, listener, speed=0).player.play()
     assert listener.frames == [live_frame(raw) for raw in raws[:50]]
     assert played.events == 50
     assert played.damage is not None
-    assert str(recording.path) in played.damage
+    assert str(library.path) in played.damage
 
 
 async def test_the_books_are_as_of_the_position(library: Library) -> None:
     time = Time()
     account = ACCOUNT.scope
-    recording = library((ACCOUNT, [order(1, ms=0), portfolio("7", ms=1), order(1, ms=5000, status="filled")]))
+    recording = await library((ACCOUNT, [order(1, ms=0), portfolio("7", ms=1), order(1, ms=5000, status="filled")]))
     player = Theatre(recording, time, Listener(time, "ticker:all")).player
     playing = asyncio.create_task(player.play())
     await time.until(1)
