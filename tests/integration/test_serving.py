@@ -107,6 +107,18 @@ def check(calls: dict[str, list[dict[str, Any]]], day: Path) -> None:
     assert candles[:2] == [{name: fields[name] for name in ("open_time", "close", "is_closed")} for fields in recorded]
 
 
+def check_built(candles: list[dict[str, Any]], day: Path) -> None:
+    expected = defaultdict(list)
+    for fields in fields_of(day, "ticker:BTCUSDT"):
+        expected[fields["timestamp"][:16]].append(fields["price"])
+    assert [candle["complete"] for candle in candles] == [False, True, True], "where it began may have been missed"
+    for candle in candles[1:]:
+        prices = expected[candle["open_time"][:16]]
+        assert (candle["open"], candle["close"], candle["trades"]) == (prices[0], prices[-1], len(prices))
+        assert (candle["high"], candle["low"]) == (max(prices, key=float), min(prices, key=float))
+        assert candle["source"] == "built"
+
+
 WAIT = {"policy": "wait", "max_queue": 10_000}
 
 
@@ -129,14 +141,7 @@ async def test_our_own_client_builds_the_candles_that_are_not_pushed(day: Path) 
     async with RecordedExchange(day, speed=50, candles=False) as exchange, client(exchange.url, register):
         await exchange.control.wait_for_ends(1)
         await eventually(lambda: len(candles) == 3)
-    expected = defaultdict(list)
-    for fields in fields_of(day, "ticker:BTCUSDT"):
-        expected[fields["timestamp"][:16]].append(fields["price"])
-    for candle, complete in zip(candles, (False, True, True), strict=True):
-        prices = expected[candle["open_time"][:16]]
-        assert (candle["open"], candle["close"], candle["trades"]) == (prices[0], prices[-1], len(prices))
-        assert (candle["high"], candle["low"]) == (max(prices, key=float), min(prices, key=float))
-        assert (candle["source"], candle["complete"]) == ("built", complete)
+    check_built(candles, day)
 
 
 @pytest.mark.server
@@ -152,6 +157,26 @@ async def test_a_whole_bridge_is_fed_by_it(day: Path, redis_server: RedisServer,
                 await exchange.control.wait_for_ends(1)
                 await eventually(lambda: len(calls["ticker:all"]) == 2100 and len(calls["portfolio"]) == 140)
     check(calls, day)
+
+
+@pytest.mark.server
+async def test_a_bridge_builds_the_candles_that_are_not_pushed(
+    day: Path, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    candles: list[dict[str, Any]] = []
+
+    def register(ws: AgentExchangeWS) -> None:
+        ws.on_candles("BTCUSDT", "1m")(candles.append)
+
+    async with RecordedExchange(day, speed=50, shared_clock=True, candles=False) as exchange:
+        exchange.control.pause()
+        with worker(exchange.url, redis_server.url, log=tmp_path / "worker.log"):
+            async with client(redis_server.url, register):
+                await exchange.control.wait_for_subscriptions("ticker:all", "candles:BTCUSDT:1m")
+                exchange.control.resume()
+                await exchange.control.wait_for_ends(1)
+                await eventually(lambda: len(candles) == 3)
+    check_built(candles, day)
 
 
 @pytest.mark.parametrize("speed", [1, 50])

@@ -27,6 +27,8 @@ __all__ = ["Stage"]
 
 _EVERYBODY: Final = 0
 _BETWEEN_ROUNDS_S: Final = 1.0
+_AHEAD_BYTES: Final = 64 * 1024
+"""How far a position may be ahead of its reader; the kernel takes twice of it."""
 
 
 @dataclass(slots=True)
@@ -79,6 +81,7 @@ class Stage:
     def add(self, session: Session) -> None:
         """A connection came; its position begins with its first subscription."""
         self.house.add(session)
+        session.hold_ahead(_AHEAD_BYTES)
 
     def remove(self, session: Session) -> None:
         """A connection went, and its own position with it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import suppress
+from socket import SO_SNDBUF, SOL_SOCKET
 from typing import TYPE_CHECKING, NamedTuple
 
 from websockets.protocol import State
@@ -76,6 +77,7 @@ class Session:
         self.sent: Counter[str] = Counter()
         self._seen = seen
         self._max_buffer = max_buffer
+        self._reads = 0  # how often it was waited for and read on
         self._compressed = bool(connection.protocol.extensions)
         self._next_ping: asyncio.TimerHandle | None = None
         self._deadline: asyncio.TimerHandle | None = None
@@ -113,10 +115,19 @@ class Session:
             ticks_dropped=self.ticks_dropped,
         )
 
+    # For a sender that waits
+
+    def hold_ahead(self, size: int) -> None:
+        """Let this machine hold about ``size`` unread bytes at most, beside what the transport does."""
+        socket = self.connection.transport.get_extra_info("socket")
+        socket.setsockopt(SOL_SOCKET, SO_SNDBUF, size)
+
     async def drained(self) -> None:
         """Wait until the client has taken most of what it was sent, or is gone."""
+        before = self.unsent
         with suppress(OSError):
             await self.connection.drain()
+        self._reads += self.unsent < before
 
     # Going out
 
@@ -181,7 +192,17 @@ class Session:
     def ping(self, pong_timeout: float) -> None:
         """Send a heartbeat; an older one that still waits for its answer keeps its deadline."""
         if self.send("ping", [_PING]) and self._deadline is None:
-            self._deadline = self.connection.loop.call_later(pong_timeout, self.end, IDLE)
+            self._await_pong(pong_timeout)
+
+    def _await_pong(self, pong_timeout: float) -> None:
+        self._deadline = self.connection.loop.call_later(pong_timeout, self._on_deadline, pong_timeout, self._reads)
+
+    def _on_deadline(self, pong_timeout: float, reads: int) -> None:
+        """No answer came; who was waited for and has read on may not have come to the ping yet."""
+        if self._reads > reads:
+            self._await_pong(pong_timeout)
+        else:
+            self.end(IDLE)
 
     def on_pong(self) -> None:
         """A valid answer came."""

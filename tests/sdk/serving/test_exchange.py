@@ -133,6 +133,38 @@ async def test_a_slow_client_slows_its_own_position_only(tmp_path: Path) -> None
         assert exchange.control.ticks_dropped == 0
 
 
+async def test_a_slow_client_is_not_cut_off_before_it_comes_to_the_ping(tmp_path: Path) -> None:
+    """The ping waits behind all that is unread: as long as the client reads on, its answer is waited for."""
+    count = 1_500
+    path = recorded(tmp_path, (MARKET, ticks(count, note="x" * 1000)))
+    async with (
+        RecordedExchange(path, speed=0, heartbeat_interval=0.2, pong_timeout=0.2) as exchange,
+        bare(exchange.url, key=STRANGER, max_queue=1) as slow,
+    ):
+        await slow.subscribe("ticker_all")
+        numbers = []
+        while len(numbers) < count:
+            frame = json.loads(await slow.socket.recv())
+            if frame == {"type": "ping"}:
+                await slow.send({"action": "pong"})
+                continue
+            numbers.append(int(float(frame["data"]["price"])))
+            await asyncio.sleep(0.001)
+        assert numbers == list(range(count))
+        assert exchange.control.connections_total == 1
+
+
+async def test_a_client_that_reads_nothing_is_cut_off(tmp_path: Path) -> None:
+    path = recorded(tmp_path, (MARKET, ticks(8_000, note="x" * 1000)))
+    async with (
+        RecordedExchange(path, speed=0, heartbeat_interval=0.2, pong_timeout=0.2) as exchange,
+        bare(exchange.url, key=STRANGER, max_queue=1) as deaf,
+    ):
+        await deaf.subscribe("ticker_all")
+        await exchange.control.wait_for_connections(1)
+        await exchange.control.wait_for_connections(0)
+
+
 async def read_until_silent(client: Bare) -> int:
     count = 0
     with suppress(TimeoutError):

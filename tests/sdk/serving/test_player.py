@@ -126,7 +126,7 @@ async def library(tmp_path: Path) -> AsyncIterator[Library]:
 async def test_the_recorded_spacing_is_kept_exactly(library: Library, speed: float) -> None:
     time = Time()
     listener = Listener(time, "ticker:all")
-    moments = [0.0, 0.25, 1.0, 1.0, 730.5, 2_000_000.125]
+    moments = [0.0, 0.25, 1.0, 1.0, 730.5, 60_000.125]
     raws = [tick(number, ms=ms) for number, ms in enumerate(moments)]
     played = await Theatre(await library((MARKET, raws)), time, listener, speed=speed).player.play()
     first_s = listener.got[0][0]
