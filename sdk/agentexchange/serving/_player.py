@@ -43,12 +43,14 @@ class Timing:
     Attributes:
         clock: monotonic seconds.
         sleep: waits for seconds.
+        least_s: the shortest wait: where events are due in closer order, those of a moment are sent together.
         settle_s: the position begins when nothing was subscribed for so long: clients ask for topic after topic.
         settle_most_s: but so long after the first subscription at the latest.
     """
 
     clock: Callable[[], float]
     sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep
+    least_s: float = 0.001
     settle_s: float = 0.1
     settle_most_s: float = 2.0
 
@@ -151,7 +153,7 @@ class Player:
 
     async def _until(self, event_us: int) -> None:
         while (rest_s := self.pace.wait_s(event_us)) > 0:
-            await self._timing.sleep(min(rest_s, _LOOK_S))
+            await self._timing.sleep(max(min(rest_s, _LOOK_S), self._timing.least_s))
 
     async def _flush(self) -> None:
         """Send what is due, and wait for those that read slowly."""

@@ -102,7 +102,7 @@ class Theatre:
             dialect=dialect,
             candles=options.pop("candles", True),
             pace=Pace(speed=options.pop("speed", 1.0), clock=time),
-            timing=Timing(clock=time, sleep=time.sleep),
+            timing=Timing(clock=time, sleep=time.sleep, least_s=options.pop("least_s", 0.0)),
         )
         assert not options
 
@@ -136,6 +136,19 @@ async def test_the_recorded_spacing_is_kept_exactly(library: Library, speed: flo
     assert listener.frames == [live_frame(raw) for raw in raws]
     assert (played.events, played.damage) == (6, None)
     assert played.seconds == pytest.approx(moments[-1] / 1000 / speed)
+
+
+async def test_events_in_close_order_are_sent_a_moment_s_together_and_never_early(library: Library) -> None:
+    time = Time()
+    listener = Listener(time, "ticker:all")
+    raws = ticks(1000, every_ms=1)
+    await Theatre(await library((MARKET, raws)), time, listener, speed=50, least_s=0.001).player.play()
+    due_s = [0.1 + number / 1000 / 50 for number in range(1000)]
+    late_s = [at_s - due for (at_s, _), due in zip(listener.got, due_s, strict=True)]
+    assert -1e-9 < min(late_s)
+    assert max(late_s) < 0.0011
+    assert len({at_s for at_s, _ in listener.got}) <= 21
+    assert listener.frames == [live_frame(raw) for raw in raws]
 
 
 async def test_the_silence_before_the_first_event_of_a_span_is_kept_too(library: Library) -> None:
