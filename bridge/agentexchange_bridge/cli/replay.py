@@ -79,7 +79,7 @@ def _port(text: str) -> int:
 
 
 def _speed(text: str) -> float:
-    from agentexchange.serving._options import checked_speed
+    from agentexchange.replay._pace import checked_speed
 
     try:
         return checked_speed(float(text))

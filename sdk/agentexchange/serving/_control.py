@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from agentexchange.replay._pace import checked_speed
 from agentexchange.testing._server_control import ServerControl
 
-from ._options import checked_speed
 from ._program import utc
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class RecordedControl(ServerControl):
         """Go on at another speed, 0 for as fast as clients read: all positions, and those to come.
 
         Raises:
-            ValueError: neither 0 nor a factor above it.
+            ValueError: not a number from 0 on.
         """
         self._stage.set_speed(checked_speed(speed))
 
@@ -47,7 +47,7 @@ class RecordedControl(ServerControl):
     @property
     def positions(self) -> dict[int, datetime]:
         """The recorded time that each open connection has come to, by its id; without those that asked for nothing."""
-        return {number: utc(us) for number, (us, _) in self._stage.positions().items()}
+        return {number: utc(us) for number, us in self._stage.positions().items()}
 
     async def wait_for_ends(self, count: int, *, timeout: float = 10.0) -> None:  # noqa: ASYNC109  # a test wants one line, not a block
         """Wait until so many positions have come to the recording's end since the start."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
+from agentexchange.replay._pace import checked_speed
 from agentexchange.testing._options import ServerKeywords, ServerOptions
 
 if TYPE_CHECKING:
@@ -14,13 +14,12 @@ if TYPE_CHECKING:
 
     from agentexchange.replay import Moment
 
-__all__ = ["AtEnd", "RecordedKeywords", "RecordedOptions", "checked_speed"]
+__all__ = ["AtEnd", "RecordedKeywords", "RecordedOptions"]
 
 AtEnd: TypeAlias = Literal["hold", "close", "loop"]
 """What happens to a connection at the recording's end: it stays open, is closed with 1000, or all begins again."""
 
 _log: Final = logging.getLogger("agentexchange.serving")
-_FASTEST: Final = 1e6
 
 
 class RecordedKeywords(ServerKeywords, total=False):
@@ -68,14 +67,3 @@ class RecordedOptions(ServerOptions):
             raise ValueError("account is whose events a stand-in key gets: give that key in api_keys, too")
         if self.at_end not in get_args(AtEnd):
             raise ValueError(f"at_end must be one of {', '.join(get_args(AtEnd))}, not {self.at_end!r}")
-
-
-def checked_speed(speed: float) -> float:
-    """``speed`` itself.
-
-    Raises:
-        ValueError: neither 0 nor a factor above it.
-    """
-    if math.isnan(speed) or not 0 <= speed <= _FASTEST:
-        raise ValueError(f"speed must be 0 (as fast as clients read) or a factor up to {_FASTEST:g}, not {speed}")
-    return speed

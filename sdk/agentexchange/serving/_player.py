@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agentexchange.errors import RecordingError
 from agentexchange.recording import received_of, topic_of
+from agentexchange.replay._pace import Pace
 from agentexchange.testing._frames import text_frame
 from agentexchange_schemas.envelope import STATUS_TOPIC, decode
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from agentexchange.testing._dialect import Dialect
     from agentexchange.testing._hub import Batch, Hub
 
-    from ._pace import Pace
     from ._program import Program
 
 __all__ = ["Played", "Player", "Timing"]
@@ -79,12 +79,13 @@ class Player:
         hub: to whom; its subscriptions say what.
         dialect: how events look.
         candles: whether recorded candles are pushed.
-        pace: when.
+        speed: recorded seconds in a second, 0 for no waiting.
         timing: time.
 
     Attributes:
         books: what the accounts have come to.
         events: events so far that somebody got.
+        position_us: the moment that it has come to, µs since the Unix epoch.
     """
 
     def __init__(
@@ -95,14 +96,15 @@ class Player:
         hub: Hub,
         dialect: Dialect,
         candles: bool,
-        pace: Pace,
+        speed: float,
         timing: Timing,
     ) -> None:
         self.hub = hub
-        self.pace = pace
         self.accounts = accounts
         self.books = PlayedBooks()
         self.events = 0
+        self.position_us = program.start_us
+        self._pace = Pace(program.start_us, timing.clock(), speed=speed)
         self._program = program
         self._dialect = dialect
         self._candles = candles
@@ -116,11 +118,26 @@ class Player:
         """A client subscribed to something: before the position has begun, it waits for more."""
         self._asked_s = self._timing.clock()
 
+    def set_speed(self, speed: float) -> None:
+        """Go on at another speed."""
+        now = self._timing.clock()
+        if not self._pace.speed:
+            self._pace.move(self.position_us, now)
+        self._pace.set_speed(speed, now)
+
+    def pause(self) -> None:
+        """Stand still. Idempotent."""
+        self._pace.pause(self._timing.clock())
+
+    def resume(self) -> None:
+        """Go on. Idempotent."""
+        self._pace.resume(self._timing.clock())
+
     async def play(self) -> Played:
         """Play from the beginning to the end of the program."""
         await self._settle()
         began_s, events_before = self._timing.clock(), self.events
-        self.pace.begin(self._program.start_us)
+        self._pace.move(self._program.start_us, began_s)
         damage = None
         try:
             async with aclosing(self._program.runs(self.accounts)) as runs:
@@ -138,10 +155,10 @@ class Player:
             await timing.sleep(rest_s)
 
     async def _play(self, scope: str, raws: list[bytes]) -> None:
-        wait_s = self.pace.wait_s
+        wait_s, clock = self._pace.wait_s, self._timing.clock
         for raw in raws:
-            received_us = received_of(raw)
-            if wait_s(received_us) > 0:
+            self.position_us = received_us = received_of(raw)
+            if wait_s(received_us, clock()) > 0:
                 await self._flush()
                 await self._until(received_us)
             self._take(scope, raw, received_us)
@@ -152,7 +169,7 @@ class Player:
                 await asyncio.sleep(0)  # nothing else may have waited: let the others have their turn
 
     async def _until(self, event_us: int) -> None:
-        while (rest_s := self.pace.wait_s(event_us)) > 0:
+        while (rest_s := self._pace.wait_s(event_us, self._timing.clock())) > 0:
             await self._timing.sleep(max(min(rest_s, _LOOK_S), self._timing.least_s))
 
     async def _flush(self) -> None:

@@ -10,12 +10,9 @@ from agentexchange.testing._hub import Hub
 from agentexchange.testing._ledger import Ledger
 from agentexchange.testing._session import IDLE
 
-from ._pace import Pace
 from ._player import Player
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from agentexchange.testing._observe import Observations
     from agentexchange.testing._session import Session
 
@@ -125,32 +122,25 @@ class Stage:
     def set_speed(self, speed: float) -> None:
         """Change the speed of every position, and of those to come."""
         self._speed = speed
-        for pace in self._paces():
-            pace.speed = speed
+        for act in self._acts.values():
+            act.player.set_speed(speed)
 
     def pause(self) -> None:
         """Hold every position where it is, and those to come at their beginning."""
         self._is_paused = True
-        for pace in self._paces():
-            pace.pause()
+        for act in self._acts.values():
+            act.player.pause()
 
     def resume(self) -> None:
         """End `pause`."""
         self._is_paused = False
-        for pace in self._paces():
-            pace.resume()
+        for act in self._acts.values():
+            act.player.resume()
 
-    def positions(self) -> dict[int, tuple[int, int]]:
-        """Where the open connections are (``r`` in µs), and how many events their position has played."""
-        found = {}
-        for number in self.house.sessions:
-            act = self._acts.get(_EVERYBODY if self._options.shared_clock else number)
-            if act is not None:
-                found[number] = (act.player.pace.position_us, act.player.events)
-        return found
-
-    def _paces(self) -> Iterator[Pace]:
-        return (act.player.pace for act in self._acts.values())
+    def positions(self) -> dict[int, int]:
+        """Where the open connections are, ``r`` in µs; without those that have asked for nothing."""
+        acts = {number: self._acts.get(self._place(session)) for number, session in self.house.sessions.items()}
+        return {number: act.player.position_us for number, act in acts.items() if act is not None}
 
     # Positions
 
@@ -170,9 +160,11 @@ class Stage:
             hub=hub,
             dialect=self._options.rules,
             candles=self._options.candles,
-            pace=Pace(speed=self._speed, clock=self._timing.clock, is_paused=self._is_paused),
+            speed=self._speed,
             timing=self._timing,
         )
+        if self._is_paused:
+            player.pause()
         place = self._place(session)
         name = "all clients" if is_shared else f"client {place}"
         act = self._acts[place] = _Act(player, self._group.create_task(self._play(player, name), name=name))

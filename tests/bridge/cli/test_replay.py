@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.bridge.cli._run import KEY, one_line, run, start
+from tests.integration._system import eventually
 from tests.sdk.recording._samples import write
 from tests.sdk.serving._recorded import (
     ACCOUNT,
@@ -52,6 +53,7 @@ async def test_it_serves_tells_the_end_and_stops_cleanly(tmp_path: Path, number:
             await process.wait_line(r"^client 1: the recording has ended, 300 events in \d")
             os.kill(process.pid, number)
             assert await client.close_code() == 1012
+        await eventually(lambda: process.has_ended)  # before anything else is sent: a second signal is an order
         assert await process.end() == 0
 
 

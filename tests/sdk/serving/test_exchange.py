@@ -399,9 +399,9 @@ async def test_rest_answers_as_of_the_key_s_position(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"speed": -1}, "speed must be 0"),
-        ({"speed": float("nan")}, "speed must be 0"),
-        ({"speed": float("inf")}, "speed must be 0"),
+        ({"speed": -1}, "speed must be a number"),
+        ({"speed": float("nan")}, "speed must be a number"),
+        ({"speed": float("inf")}, "speed must be a number"),
         ({"api_keys": "ak_live_x"}, "api_keys must be a sequence"),
         ({"api_keys": [""]}, "api_keys must be a sequence"),
         ({"account": "a-0"}, "give that key in api_keys"),

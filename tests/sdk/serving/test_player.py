@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agentexchange.replay import FileSource
-from agentexchange.serving._pace import Pace
 from agentexchange.serving._player import Player, Timing
 from agentexchange.serving._program import Program
 from agentexchange.testing._dialect import dialect_named
@@ -101,7 +100,7 @@ class Theatre:
             hub=hub,
             dialect=dialect,
             candles=options.pop("candles", True),
-            pace=Pace(speed=options.pop("speed", 1.0), clock=time),
+            speed=options.pop("speed", 1.0),
             timing=Timing(clock=time, sleep=time.sleep, least_s=options.pop("least_s", 0.0)),
         )
         assert not options
@@ -298,10 +297,10 @@ async def test_a_pause_and_a_new_speed_reach_a_wait_that_has_begun(library: Libr
     player = Theatre(await library((MARKET, [tick(0, ms=0), tick(1, ms=60_000)])), time, listener).player
     playing = asyncio.create_task(player.play())
     await time.until(10)
-    player.pace.pause()
+    player.pause()
     await time.until(100)
-    player.pace.resume()
-    player.pace.speed = 100
+    player.resume()
+    player.set_speed(100)
     await playing
     assert listener.got[1][0] == pytest.approx(100.5, abs=0.2)
 
