@@ -166,16 +166,13 @@ async def _start(exchange: RecordedExchange, args: argparse.Namespace) -> None:
 
 
 def _greeting(exchange: RecordedExchange, args: argparse.Namespace) -> str:
-    from agentexchange.serving._program import utc
-
-    program = exchange.program
-    span = " to ".join(f"{utc(moment_us):%Y-%m-%dT%H:%M:%S.%f}Z" for moment_us in (program.start_us, program.end_us))
-    accounts = ", ".join(f"{account[:_SHOWN]}…" for account in sorted(program.accounts)) or "none"
+    span = " to ".join(f"{moment:%Y-%m-%dT%H:%M:%S.%f}Z" for moment in exchange.span)
+    accounts = ", ".join(f"{account[:_SHOWN]}…" for account in exchange.accounts) or "none"
     names = ", ".join(path.name for path in args.files)
     speed = f"{args.speed:g}x" if args.speed else "as fast as clients read"
     clock = "one clock for all" if args.shared_clock else "a position for each connection"
     return (
-        f"recording {names} ({args.dialect}) on {exchange.url}  {span}, {exchange.topics:,} topics, "
+        f"recording {names} ({args.dialect}) on {exchange.url}  {span}, topics: {exchange.topics:,}, "
         f"accounts: {accounts}; {speed}, {clock}"
     )
 

@@ -16,10 +16,11 @@ from ._control import RecordedControl
 from ._keys import Keys
 from ._options import RecordedKeywords, RecordedOptions
 from ._player import Timing
-from ._program import Program
+from ._program import Program, utc
 from ._stage import Stage
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from pathlib import Path
 
 __all__ = ["RecordedExchange"]
@@ -114,20 +115,34 @@ class RecordedExchange(LocalExchange):
     # What is played
 
     @property
-    def program(self) -> Program:
-        """The span that is played.
+    def span(self) -> tuple[datetime, datetime]:
+        """The recorded times (UTC) that are played, from and to.
 
         Raises:
             RuntimeError: it was not started.
         """
-        if self._stage.program is None:
-            raise RuntimeError(f"a {self._noun} knows what it plays when it runs")
-        return self._stage.program
+        program = self._program
+        return utc(program.start_us), utc(program.end_us)
+
+    @property
+    def accounts(self) -> tuple[str, ...]:
+        """The recorded accounts, ``a-…``.
+
+        Raises:
+            RuntimeError: it was not started.
+        """
+        return tuple(sorted(self._program.accounts))
 
     @property
     def topics(self) -> int:
         """How many topics are recorded, of all accounts together."""
         return len({*self._source.topics} - {STATUS_TOPIC})
+
+    @property
+    def _program(self) -> Program:
+        if self._stage.program is None:
+            raise RuntimeError(f"a {self._noun} knows what it plays when it runs")
+        return self._stage.program
 
     @property
     def damaged(self) -> bool:

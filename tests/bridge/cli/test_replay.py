@@ -45,7 +45,7 @@ async def test_it_serves_tells_the_end_and_stops_cleanly(tmp_path: Path, number:
     async with start("replay", str(path), "--serve", "0", "--speed", "0", key=None) as process:
         url = await url_of(process)
         span = "2026-11-22T09:55:18.000000Z to 2026-11-22T09:55:18.299000Z"
-        told = f"{span}, 1 topics, accounts: none; as fast as clients read, a position for each connection"
+        told = f"{span}, topics: 1, accounts: none; as fast as clients read, a position for each connection"
         await process.wait_line(rf"^recording day\.axlog \(live\) on {url}  {told}$")
         async with bare(url, key=STRANGER) as client:
             await client.subscribe("ticker_all")

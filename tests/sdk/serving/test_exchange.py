@@ -458,9 +458,11 @@ async def test_a_port_in_use_is_an_os_error_and_leaves_no_file_open(tmp_path: Pa
 async def test_it_runs_once(tmp_path: Path) -> None:
     exchange = RecordedExchange(two_accounts(tmp_path))
     with pytest.raises(RuntimeError, match="when it runs"):
-        _ = exchange.program
+        _ = exchange.span
     async with exchange:
-        pass
+        assert [moment.timestamp() for moment in exchange.span] == [START_US / 1e6, START_US / 1e6 + 0.003]
+        assert exchange.accounts == tuple(sorted((ACCOUNT.scope, OTHER_ACCOUNT.scope)))
+        assert exchange.topics == 3
     with pytest.raises(RuntimeError, match="runs once"):
         await exchange.start()
 
