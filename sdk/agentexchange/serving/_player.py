@@ -11,6 +11,7 @@ from agentexchange.errors import RecordingError
 from agentexchange.recording import received_of, topic_of
 from agentexchange.replay._pace import Pace
 from agentexchange.testing._frames import text_frame
+from agentexchange_schemas import EnvelopeError
 from agentexchange_schemas.envelope import STATUS_TOPIC, decode
 
 from ._books import PlayedBooks
@@ -143,7 +144,7 @@ class Player:
             async with aclosing(self._program.runs(self.accounts)) as runs:
                 async for lane, raws in runs:
                     await self._play(lane.scope, raws)
-        except (RecordingError, OSError) as exc:
+        except (RecordingError, EnvelopeError, OSError) as exc:
             damage = str(exc)
         await self._flush()
         return Played(events=self.events - events_before, seconds=self._timing.clock() - began_s, damage=damage)

@@ -66,8 +66,12 @@ class Stage:
 
     async def run(self) -> None:
         """Own the positions until cancelled."""
-        async with asyncio.TaskGroup() as self._group:
-            await asyncio.get_running_loop().create_future()
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            try:
+                await asyncio.get_running_loop().create_future()
+            finally:
+                self._group = None  # whoever still subscribes to something sees no more of it
 
     def _new_hub(self) -> Hub:
         # players wait for those that read slowly: nobody ever has so much unsent that the hub would act
@@ -91,8 +95,9 @@ class Stage:
         """From now on ``session`` gets ``topic``."""
         self.house.subscribe(session, topic)
         act = self._acts.get(self._place(session)) or self._begin(session)
-        act.player.hub.subscribe(session, topic)
-        act.player.asked()
+        if act is not None:
+            act.player.hub.subscribe(session, topic)
+            act.player.asked()
 
     def unsubscribe(self, session: Session, topic: str) -> None:
         """The reverse of ``subscribe``."""
@@ -147,8 +152,10 @@ class Stage:
     def _place(self, session: Session) -> int:
         return _EVERYBODY if self._options.shared_clock else session.number
 
-    def _begin(self, session: Session) -> _Act:
-        assert self.program is not None and self._group is not None, "clients come only while it runs"  # noqa: PT018, S101 - see run
+    def _begin(self, session: Session) -> _Act | None:
+        """A new position; None while the exchange stops."""
+        if self._group is None or self.program is None:
+            return None
         is_shared = self._options.shared_clock
         hub = self.house
         if not is_shared:

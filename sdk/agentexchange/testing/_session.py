@@ -120,7 +120,8 @@ class Session:
     def hold_ahead(self, size: int) -> None:
         """Let this machine hold about ``size`` unread bytes at most, beside what the transport does."""
         socket = self.connection.transport.get_extra_info("socket")
-        socket.setsockopt(SOL_SOCKET, SO_SNDBUF, size)
+        with suppress(OSError):  # it may be gone already
+            socket.setsockopt(SOL_SOCKET, SO_SNDBUF, size)
 
     async def drained(self) -> None:
         """Wait until the client has taken most of what it was sent, or is gone."""

@@ -357,6 +357,19 @@ async def test_stopping_closes_with_1012_in_the_midst_of_it(tmp_path: Path) -> N
         assert await client.close_code() == 1012
 
 
+async def test_who_subscribes_while_it_stops_is_closed_like_the_others(tmp_path: Path) -> None:
+    exchange = RecordedExchange(recorded(tmp_path, (MARKET, ticks(3))))
+    await exchange.start()
+    async with bare(exchange.url, key=STRANGER) as client:
+        await exchange.control.wait_for_connections(1)
+        stopping = asyncio.create_task(exchange.stop())
+        await asyncio.sleep(0)
+        (session,) = exchange._hub.sessions.values()
+        exchange._stage.subscribe(session, "ticker:all")
+        assert await client.close_code() == 1012
+        await stopping
+
+
 async def ask(port: int, path: str, key: str) -> tuple[int, Any]:
     def get() -> tuple[int, Any]:
         connection = HTTPConnection("127.0.0.1", port, timeout=10)

@@ -321,6 +321,17 @@ async def test_damage_ends_it_behind_all_that_is_good(library: Library) -> None:
     assert str(library.path) in played.damage
 
 
+async def test_what_is_no_envelope_is_damage_too(library: Library) -> None:
+    time = Time()
+    listener = Listener(time, "ticker:all")
+    raws = ticks(3)
+    hollow = raws[1].replace(b"\xa1d\x85", b"\xa1d\xc0")  # its fields are nil, and bytes follow
+    played = await Theatre(await library((MARKET, [raws[0], hollow, raws[2]])), time, listener, speed=0).player.play()
+    assert listener.frames == [live_frame(raws[0])]
+    assert played.damage is not None
+    assert "envelope" in played.damage
+
+
 async def test_the_books_are_as_of_the_position(library: Library) -> None:
     time = Time()
     account = ACCOUNT.scope
