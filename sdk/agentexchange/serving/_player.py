@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +13,7 @@ from agentexchange.testing._frames import text_frame
 from agentexchange_schemas import EnvelopeError
 from agentexchange_schemas.envelope import STATUS_TOPIC, decode
 
+from ._ahead import Ahead
 from ._books import PlayedBooks
 
 if TYPE_CHECKING:
@@ -136,12 +136,13 @@ class Player:
 
     async def play(self) -> Played:
         """Play from the beginning to the end of the program."""
-        await self._settle()
         began_s, events_before = self._timing.clock(), self.events
-        self._pace.move(self._program.start_us, began_s)
         damage = None
         try:
-            async with aclosing(self._program.runs(self.accounts)) as runs:
+            async with Ahead(self._program.runs(self.accounts)) as runs:
+                await self._settle()
+                began_s = self._timing.clock()
+                self._pace.move(self._program.start_us, began_s)
                 async for lane, raws in runs:
                     await self._play(lane.scope, raws)
         except (RecordingError, EnvelopeError, OSError) as exc:
