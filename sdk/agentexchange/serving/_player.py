@@ -86,7 +86,6 @@ class Player:
     Attributes:
         books: what the accounts have come to.
         events: events so far that somebody got.
-        position_us: the moment that it has come to, µs since the Unix epoch.
     """
 
     def __init__(
@@ -104,7 +103,7 @@ class Player:
         self.accounts = accounts
         self.books = PlayedBooks()
         self.events = 0
-        self.position_us = program.start_us
+        self._next_us = program.start_us
         self._pace = Pace(program.start_us, timing.clock(), speed=speed)
         self._program = program
         self._dialect = dialect
@@ -119,11 +118,18 @@ class Player:
         """A client subscribed to something: before the position has begun, it waits for more."""
         self._asked_s = self._timing.clock()
 
+    @property
+    def position_us(self) -> int:
+        """The moment that it has come to, µs since the Unix epoch."""
+        if not self._pace.speed:
+            return self._next_us
+        return min(self._next_us, int(self._pace.position_us(self._timing.clock())))
+
     def set_speed(self, speed: float) -> None:
         """Go on at another speed."""
         now = self._timing.clock()
         if not self._pace.speed:
-            self._pace.move(self.position_us, now)
+            self._pace.move(self._next_us, now)
         self._pace.set_speed(speed, now)
 
     def pause(self) -> None:
@@ -159,7 +165,7 @@ class Player:
     async def _play(self, scope: str, raws: list[bytes]) -> None:
         wait_s, clock = self._pace.wait_s, self._timing.clock
         for raw in raws:
-            self.position_us = received_us = received_of(raw)
+            self._next_us = received_us = received_of(raw)
             if wait_s(received_us, clock()) > 0:
                 await self._flush()
                 await self._until(received_us)

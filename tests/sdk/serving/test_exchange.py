@@ -340,6 +340,7 @@ async def test_it_can_be_held_sped_up_and_asked_where_it_is(tmp_path: Path) -> N
             assert list(control.positions) == [1], "the other has asked for nothing"
             control.resume()
             assert await client.raw() == live_frame(raws[0])
+            assert START_US / 1e6 <= control.positions[1].timestamp() < START_US / 1e6 + 60, "in the silence after it"
             control.set_speed(0)
             assert await client.raw() == live_frame(raws[1])
             assert control.positions[1].timestamp() == START_US / 1e6 + 3_600
