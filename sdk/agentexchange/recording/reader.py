@@ -180,11 +180,12 @@ class Recording:
         wanted = topics if isinstance(topics, TopicChoice) else TopicChoice(topics, notices=notices)
         blocks = self._chosen(start_us, end_us, wanted, None if scopes is None else set(scopes))
         cut_off = _Edges(start_us, end_us)
+        is_all = len(wanted.among(self._directory.topics)) == len(self._directory.topics)
 
         try:
             for lane, raws in merged(blocks, self._load):
                 run = cut_off(raws)
-                if not wanted.is_everything:
+                if not is_all:
                     run = _only(wanted.wants, run)
                 if run:
                     yield LaneRun(self._lanes[lane], run)

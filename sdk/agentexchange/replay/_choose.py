@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from agentexchange_schemas import Topic
 
-__all__ = ["account_of", "chosen_scopes", "missing"]
+__all__ = ["account_of", "buildable", "chosen_scopes", "missing"]
 
 _TICKERS: Final = f"{Kind.TICKER}:"
 _TOLD: Final = 5  # names in one warning
@@ -43,6 +43,16 @@ def chosen_scopes(scopes: Iterable[str], account: str | None, wanted: Iterable[T
     """Every market scope, and the account's where anything private is wanted."""
     is_private = any(topic.is_private for topic in wanted)
     return tuple(scope for scope in scopes if scope.startswith("m") or (is_private and scope == account))
+
+
+def buildable(places: Collection[tuple[str, str]], wanted: Iterable[Topic]) -> tuple[Topic, ...]:
+    """Candle topics that were not recorded, though the ticks were that they are made from."""
+    there = {topic for scope, topic in places if scope.startswith("m")}
+    return tuple(
+        topic
+        for topic in wanted
+        if topic.kind is Kind.CANDLES and str(topic) not in there and f"{_TICKERS}{topic.symbol}" in there
+    )
 
 
 def missing(places: Collection[tuple[str, str]], account: str | None, wanted: Iterable[Topic]) -> list[str]:

@@ -110,7 +110,7 @@ class Delivery:
             envelope = envelopes[at]
             topic = envelope.topic
             if topic == STATUS_TOPIC:
-                await self._notice(envelope)
+                await self._notice(part.scope, envelope)
                 at += 1
                 continue
             route = routes.get(topic) or self._dispatcher.route(topic)
@@ -168,6 +168,9 @@ class Delivery:
             if at > begin and (not route or not route.is_sync or self.is_interrupted):
                 return at
             self._begin(envelope)
+            if thread.is_abandoned:
+                self._clock.replayed_us = None  # the replay has ended, while a handler had not
+                return at
             self.events += 1
             for runner, item in _calls(route or (), envelope, scope):
                 if thread.is_abandoned:
@@ -194,10 +197,10 @@ class Delivery:
         self.events += 1
         await self._give(list(_calls(route, envelope, scope)))
 
-    async def _notice(self, envelope: Envelope) -> None:
+    async def _notice(self, scope: str, envelope: Envelope) -> None:
         self._clock.replayed_us = self.last_us = envelope.received_us
         try:
-            status = FeedStatus.from_fields(envelope.data)
+            status = FeedStatus.from_fields(envelope.data | {"scope": scope})
         except EnvelopeError as exc:
             _log.warning("a notice that cannot be read is left out: %s", exc)
             return

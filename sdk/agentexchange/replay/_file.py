@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["FileSource"]
 
 _log: Final = logging.getLogger("agentexchange.replay")
-_AT_ONCE: Final = 4096  # events that are read in one go on the thread, or a block
+_AT_ONCE_BYTES: Final = 1024 * 1024  # that are read in one go on the thread, or a block
 
 
 class _Part(NamedTuple):
@@ -144,12 +144,12 @@ class FileSource:
 
     def _read(self, stream: Iterator[LaneRun]) -> _Part:
         runs: list[LaneRun] = []
-        left = _AT_ONCE
+        left = _AT_ONCE_BYTES
         with self._lock:
             try:
                 while left > 0 and (run := next(stream, None)) is not None:
                     runs.append(run)
-                    left -= len(run.raws)
+                    left -= sum(map(len, run.raws))
             except RecordingError as exc:
                 return _Part(runs, exc)
         return _Part(runs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -35,6 +36,7 @@ class ReplayOptions:
 
     Raises:
         ValueError: no moment, or no speed.
+        TypeError: ``on_progress`` is no function, or one that would have to be awaited.
     """
 
     start: Moment | None = None
@@ -47,10 +49,16 @@ class ReplayOptions:
 
     def __post_init__(self) -> None:
         checked_speed(self.speed)
+        if self.on_progress is not None and not _is_plain(self.on_progress):
+            raise TypeError("on_progress must be a plain function of one argument, def on_progress(progress)")
         for name in ("start", "end"):
             moment = getattr(self, name)
             if moment is not None:
                 _check_moment(name, moment)
+
+
+def _is_plain(function: object) -> bool:
+    return callable(function) and not inspect.iscoroutinefunction(function)
 
 
 def _check_moment(name: str, moment: Moment) -> None:

@@ -13,7 +13,9 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from agentexchange._shared.read import utc_of
+from agentexchange.recording import TopicChoice
 
+from ._candles import BuiltCandles
 from ._control import ReplayProgress
 from ._pace import Pace
 from ._reader import Part, Reader
@@ -22,7 +24,7 @@ from ._source import moment_in
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agentexchange.recording import TopicChoice
+    from agentexchange_schemas import Topic
 
     from ._control import ReplayControl
     from ._delivery import Delivery
@@ -44,10 +46,17 @@ class Span(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """What is read at present."""
+    """What is read at present.
 
-    topics: TopicChoice
+    Attributes:
+        topics: what is wanted.
+        scopes: of these.
+        built: candles among ``topics`` that are to be built of ticks.
+    """
+
+    topics: tuple[Topic, ...]
     scopes: tuple[str, ...]
+    built: tuple[Topic, ...] = ()
 
 
 class Player:
@@ -172,9 +181,13 @@ class Player:
     # Reading
 
     def _open_reader(self) -> Reader:
-        choice = self._choice()
-        runs = self._source.runs(self._from_us, self._span.end_us, topics=choice.topics, scopes=choice.scopes)
-        return Reader(runs)
+        topics, scopes, built = self._choice()
+        source, end_us = self._source, self._span.end_us
+        if not built:
+            return Reader(source.runs(self._from_us, end_us, topics=TopicChoice(topics), scopes=scopes))
+        candles = BuiltCandles(built, self._from_us, source.first_us or 0)
+        choice = TopicChoice([*topics, *candles.tickers])
+        return Reader(candles.among(source.runs(candles.start_us, end_us, topics=choice, scopes=scopes)))
 
     async def _close_reader(self) -> None:
         reader, self._reader, self._part = self._reader, None, None
@@ -186,9 +199,9 @@ class Player:
         last_us = self._delivery.last_us
         floor_us = self._from_us if last_us is None else last_us + 1
         ahead_us = self._span.end_us if self._next_us is None else self._next_us
-        position_us = int(self._pace.position_us(self._clock())) if self._pace.speed else floor_us
+        position_us = self._pace.position_us(self._clock()) if self._pace.speed else floor_us
         await self._close_reader()
-        self._from_us = max(floor_us, min(ahead_us, position_us))
+        self._from_us = max(floor_us, int(min(ahead_us, position_us)))
         self._is_stale = False
 
     # What is wished for

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Part", "Reader"]
 
 _log: Final = logging.getLogger("agentexchange.replay")
-_AHEAD: Final = 16_384  # events that are read before they are wanted
+_AHEAD_BYTES: Final = 4 * 1024 * 1024  # that are read before they are wanted: 20,000 ticks
 _PART: Final = 128  # events that are decoded together: a tenth of a millisecond or two
 
 
@@ -33,17 +33,18 @@ class Part(NamedTuple):
 
 
 class Reader:
-    """Reads ``runs`` on a task of its own, as far ahead as `_AHEAD` events. Close one that is not needed any more."""
+    """Reads ``runs`` on a task of its own, as far ahead as `_AHEAD_BYTES`. Close one that is not needed any more."""
 
     def __init__(self, runs: AsyncIterator[LaneRun]) -> None:
         self._has_junk = False
         self._runs = runs
         self._read: deque[LaneRun] = deque()
-        self._ahead = 0
+        self._ahead = 0  # bytes
         self._changed = asyncio.Event()
         self._run: LaneRun | None = None
         self._at = 0
         self._task = asyncio.create_task(self._read_ahead(), name="agentexchange:replay-reader")
+        self._task.add_done_callback(lambda _: self._changed.set())
 
     async def next(self) -> Part | None:
         """The next events; None at the end.
@@ -59,8 +60,8 @@ class Reader:
                 return None
         raws = self._run.raws[self._at : self._at + _PART]
         self._at += len(raws)
-        self._ahead -= len(raws)
-        if self._ahead < _AHEAD:
+        self._ahead -= sum(map(len, raws))
+        if self._ahead < _AHEAD_BYTES:
             self._changed.set()
         return Part(self._run.lane.scope, self._decoded(raws))
 
@@ -96,12 +97,11 @@ class Reader:
         try:
             async for run in self._runs:
                 self._read.append(run)
-                self._ahead += len(run.raws)
+                self._ahead += sum(map(len, run.raws))
                 self._changed.set()
-                while self._ahead >= _AHEAD:
+                while self._ahead >= _AHEAD_BYTES:
                     self._changed.clear()
                     await self._changed.wait()
         finally:
-            self._changed.set()
             if isinstance(self._runs, AsyncGenerator):
                 await self._runs.aclose()

@@ -11,10 +11,9 @@ from agentexchange._shared.scope import concerns
 from agentexchange._tasks import end
 from agentexchange._transport import Outlook
 from agentexchange.errors import UsageError
-from agentexchange.recording import TopicChoice
 from agentexchange_schemas import Layout
 
-from ._choose import account_of, chosen_scopes, missing
+from ._choose import account_of, buildable, chosen_scopes, missing
 from ._delivery import Delivery
 from ._file import FileSource
 from ._player import Choice, Player, Span
@@ -73,6 +72,7 @@ class ReplayTransport:
         self._named, self._own = named, own
         self._account: str | None = named or own
         self._scopes: tuple[str, ...] = ()
+        self._places: set[tuple[str, str]] | None = None
         self._stopping = asyncio.Event()
         self._has_ended = False
         self._delivery = Delivery(dispatcher, clock, control, is_concerned=lambda topic: concerns(topic, self._wanted))
@@ -85,6 +85,7 @@ class ReplayTransport:
         """Want ``topic`` from now on. Idempotent."""
         if topic not in self._wanted:
             self._wanted[topic] = None
+            self._warn([topic])
             self._control.wish(lambda player: player.choose_anew())
 
     def unsubscribe(self, topic: Topic) -> None:
@@ -162,13 +163,26 @@ class ReplayTransport:
         self._scopes = source.scopes
         is_private = any(topic.is_private for topic in self._wanted)
         self._account = account_of(source.scopes, named=self._named, own=self._own, is_needed=is_private)
-        if isinstance(source, FileSource):
-            for sentence in missing(source.places(), self._account, self._wanted):
-                _log.warning("%s", sentence)
+        self._places = source.places() if isinstance(source, FileSource) else None
+        self._warn(self._wanted)
+
+    def _warn(self, topics: Iterable[Topic]) -> None:
+        """Say which of ``topics`` were not recorded, as far as that is known."""
+        if self._places is None:
+            return
+        built = self._built(topics)
+        for topic in built:
+            _log.info("%s was not recorded: it is built of the recorded ticks", topic)
+        for sentence in missing(self._places, self._account, [topic for topic in topics if topic not in built]):
+            _log.warning("%s", sentence)
 
     def _choice(self) -> Choice:
         """What is to be read now."""
-        return Choice(TopicChoice(self._wanted), chosen_scopes(self._scopes, self._account, self._wanted))
+        scopes = chosen_scopes(self._scopes, self._account, self._wanted)
+        return Choice(tuple(self._wanted), scopes, self._built(self._wanted))
+
+    def _built(self, topics: Iterable[Topic]) -> tuple[Topic, ...]:
+        return () if self._places is None else buildable(self._places, topics)
 
     async def _span(self, source: Source) -> Span:
         first_us, last_us = source.first_us, source.last_us

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from agentexchange import Topic, UsageError
-from agentexchange.replay._choose import account_of, chosen_scopes, missing
+from agentexchange.replay._choose import account_of, buildable, chosen_scopes, missing
 
 A, B = "a-" + "0" * 32, "a-" + "1" * 32
 ORDERS, BTC = Topic.orders(), Topic.ticker("BTCUSDT")
@@ -48,3 +48,10 @@ def test_orders_of_another_account_are_no_orders_of_ones_own() -> None:
     assert "no events of orders" in what
     whose, _ = missing({("m0", "ticker:BTCUSDT")}, None, [ORDERS])
     assert whose == "the recording holds no account"
+
+
+def test_candles_are_built_where_their_ticks_were_recorded_and_they_were_not() -> None:
+    minute, hour = Topic.candles("BTCUSDT", "1m"), Topic.candles("BTCUSDT", "1h")
+    places = {("m0", "ticker:BTCUSDT"), ("m0", "candles:BTCUSDT:1m"), (A, "ticker:SOLUSDT")}
+    assert buildable(places, [minute, hour, BTC, ORDERS]) == (hour,)
+    assert buildable(places, [Topic.candles("ETHUSDT", "1m"), Topic.candles("SOLUSDT", "1m")]) == ()

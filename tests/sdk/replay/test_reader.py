@@ -53,7 +53,7 @@ async def test_an_error_comes_behind_what_was_read() -> None:
 
 
 async def test_it_reads_ahead_so_far_and_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_reader, "_AHEAD", 30)
+    monkeypatch.setattr(_reader, "_AHEAD_BYTES", 3000)
     read = 0
 
     async def counted() -> AsyncIterator[LaneRun]:

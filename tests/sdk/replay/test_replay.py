@@ -276,6 +276,12 @@ def test_wrong_arguments_are_value_errors(day: Path, options: dict[str, Any], sa
         AgentExchangeWS(base_url=f"file://{day}").replay(**options)
 
 
+@pytest.mark.parametrize("on_progress", [5, asyncio.sleep])
+def test_a_watcher_is_a_plain_function(day: Path, on_progress: Any) -> None:
+    with pytest.raises(TypeError, match="on_progress must be a plain function"):
+        AgentExchangeWS(base_url=f"file://{day}").replay(on_progress=on_progress)
+
+
 def test_a_wrong_moment_in_the_url_is_one_too() -> None:
     with pytest.raises(ValueError, match="start: 'soon' is no moment"):
         AgentExchangeWS(base_url="file:///d.axlog?start=soon")
@@ -316,6 +322,18 @@ async def test_handlers_that_will_stay_silent_are_named(day: Path, caplog: pytes
     assert await Calls(day, "ak_live_other").on("orders", "ticker:SOLUSDT").play() == []
     assert "not this account, but a-000" in caplog.text
     assert "no events of orders, ticker:SOLUSDT: handlers for that stay silent" in caplog.text
+
+
+async def test_so_are_those_that_are_added_while_it_runs(day: Path, caplog: pytest.LogCaptureFixture) -> None:
+    calls = Calls(day)
+
+    @calls.ws.on_ticker("BTCUSDT")
+    async def on_btc(data: dict[str, Any], meta: EventMeta) -> None:
+        if meta.seq == 5:
+            calls.on("ticker:SOLUSDT")
+
+    await calls.play()
+    assert caplog.text.count("no events of ticker:SOLUSDT: handlers for that stay silent") == 1
 
 
 async def test_nothing_is_warned_of_where_all_is_there(day: Path, caplog: pytest.LogCaptureFixture) -> None:
