@@ -28,6 +28,7 @@ from agentexchange import (
 )
 from agentexchange.recording import Cut, Lane, Recording, RecordingWriter, WriterOptions, moment_us
 from agentexchange.replay import EventName, FileSource, RedisSource, Source
+from agentexchange.serving import RecordedControl, RecordedExchange
 
 ws = AgentExchangeWS(api_key="ak_live_...", base_url="ws://localhost:8000")
 AgentExchangeWS("ak_live_...", "redis://localhost", max_queue=100)
@@ -190,3 +191,15 @@ async def sources(shared: RedisSource) -> None:
         assert_type((source.first_us, source.last_us, source.scopes), tuple[int | None, int | None, tuple[str, ...]])
         assert_type(await source.locate(EventName.parse("orders@1")), int | None)
     source = shared
+
+
+async def serving() -> None:
+    async with RecordedExchange("day.axlog", speed=10, at_end="loop", start="10m ago", dialect="page") as exchange:
+        assert_type(exchange.url, str)
+        assert_type(exchange.control, RecordedControl)
+        assert_type(exchange.span, tuple[datetime, datetime])
+        assert_type(exchange.control.positions, dict[int, datetime])
+        exchange.control.set_speed(0)
+        await exchange.control.wait_for_ends(1, timeout=5)
+    RecordedExchange("day.axlog", at_end="later")  # type: ignore[arg-type]
+    RecordedExchange("day.axlog", rate=5)  # type: ignore[call-arg]

@@ -69,6 +69,7 @@ COMMANDS: Final = (
     Command("export", "recordings or the logs of Redis as a recording, JSON lines or Parquet",
             "redis", ("redis", "hiredis")),
     Command("import", "recordings back into Redis, for clients to read", "redis", ("redis", "hiredis")),
+    Command("replay", "a recording played as the platform itself, to clients in any language"),
     Command("show", "one event with all that is known of it, and what is around it", "redis", ("redis", "hiredis")),
     Command("stats", "rates, lags, gaps and sizes of recordings, or of the logs of Redis",
             "redis", ("redis", "hiredis")),

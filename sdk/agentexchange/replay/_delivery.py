@@ -168,6 +168,9 @@ class Delivery:
             if at > begin and (not route or not route.is_sync or self.is_interrupted):
                 return at
             self._begin(envelope)
+            if thread.is_abandoned:
+                self._clock.replayed_us = None  # the replay has ended, while a handler had not
+                return at
             self.events += 1
             for runner, item in _calls(route or (), envelope, scope):
                 if thread.is_abandoned:

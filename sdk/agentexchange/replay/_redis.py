@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Self
 from agentexchange._shared.commands import Commands
 from agentexchange._shared.read import utc_of
 from agentexchange.recording import LaneRun, LogWatch, sentences_of
-from agentexchange.redis import RedisLinkError, RespStream, final_error
+from agentexchange.redis import RedisLinkError, RespStream, StreamOptions, final_error
 from agentexchange_schemas import Kind, Topic
 from agentexchange_schemas.envelope import STATUS_TOPIC
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["RedisSource"]
 
 _logger: Final = logging.getLogger("agentexchange.replay")
+_PATIENT: Final = StreamOptions(reply_timeout_s=60.0)  # a handler that blocks the loop is no fault of Redis
 
 
 class RedisSource:
@@ -76,7 +77,7 @@ class RedisSource:
             ConnectionError: Redis does not answer, refuses, or holds another layout.
         """
         with self._public_errors():
-            self._stream = await RespStream.connect(self._url, name="agentexchange-replay")
+            self._stream = await RespStream.connect(self._url, name="agentexchange-replay", options=_PATIENT)
             try:
                 await self._look(self._stream)
             except BaseException:

@@ -95,14 +95,15 @@ class _Line:
 
 
 class _RichBar:
-    """What handlers print appears above it."""
+    """What handlers print to the same terminal appears above it."""
 
     def __init__(self) -> None:
         from rich.console import Console  # noqa: PLC0415 - an extra
         from rich.progress import BarColumn, Progress, TextColumn  # noqa: PLC0415 - an extra
 
         columns = (TextColumn("replay"), BarColumn(), TextColumn("{task.description}"))
-        self._bar: Any = Progress(*columns, console=Console(stderr=True), transient=False)
+        is_shared = sys.stdout.isatty()  # else what handlers print would go to stderr, and not where it was sent
+        self._bar: Any = Progress(*columns, console=Console(stderr=True), redirect_stdout=is_shared)
         self._task = self._bar.add_task("", total=1.0)
         self._bar.start()
 

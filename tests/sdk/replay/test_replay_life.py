@@ -130,6 +130,11 @@ async def test_it_pauses_between_events_steps_and_goes_on(tens: Path) -> None:
     assert steps.seen == seqs(*range(1, 11))
 
 
+async def until_no_thread() -> None:
+    while any(thread.name == "agentexchange:replay" for thread in threading.enumerate()):  # noqa: ASYNC110 - as below
+        await asyncio.sleep(0.001)
+
+
 async def until_paused(control: Any) -> None:
     while not control.progress.is_paused:  # noqa: ASYNC110 - there is no event that tells it
         await asyncio.sleep(0.001)
@@ -449,7 +454,9 @@ async def test_a_handler_that_does_not_return_is_left_after_a_second(tens: Path,
     assert 0.5 < time.monotonic() - before < 3
     await within(playing)
     let.set()
+    await until_no_thread()
     assert calls.seen == ["stuck"]
+    assert calls.ws.clock.replayed_us is None
 
 
 async def test_stop_while_paused_or_waiting_ends_it_at_once(tens: Path) -> None:

@@ -72,6 +72,16 @@ async def test_a_bar_where_rich_is_installed(monkeypatch: pytest.MonkeyPatch) ->
     assert "1,234 events" in stderr.getvalue()
 
 
+async def test_what_handlers_print_goes_where_it_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    stderr, stdout = Terminal(), io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stderr)
+    monkeypatch.setattr(sys, "stdout", stdout)
+    monkeypatch.setenv("TERM", "xterm")
+    await shown(Player(), on_progress=lambda _: sys.stdout.write("printed\n"), has_bar=None)
+    assert stdout.getvalue().count("printed") == 5
+    assert "printed" not in stderr.getvalue()
+
+
 @pytest.mark.parametrize(("make", "has_bar"), [(io.StringIO, None), (Terminal, False)])
 async def test_nothing_where_no_one_looks(
     monkeypatch: pytest.MonkeyPatch, *, make: Callable[[], io.StringIO], has_bar: bool | None
