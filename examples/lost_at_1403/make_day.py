@@ -60,6 +60,11 @@ def market(log):
     noise = random.Random(1403)
     for number in range(MINUTES * 60 * TICKS_PER_S):
         at = START + timedelta(seconds=number / TICKS_PER_S)
+        if at == BLIND[0]:
+            log.add("status", at, notice("upstream_lost", FeedState.BLIND, at))
+        if at == BLIND[1]:
+            message = "events of this span are missing"
+            log.add("status", at, notice("reconnected", FeedState.LIVE, *BLIND, message=message))
         for offset, (symbol, first) in enumerate(PRICES.items()):
             moment = at + timedelta(milliseconds=7 * offset)
             price = first * drift(moment) * (1 + noise.uniform(-0.0004, 0.0004))
@@ -72,11 +77,6 @@ def market(log):
             }
             if not is_blind(moment):
                 log.add(f"ticker:{symbol}", moment, fields)
-        if at == BLIND[0]:
-            log.add("status", at, notice("upstream_lost", FeedState.BLIND, at))
-        if at == BLIND[1]:
-            message = "events of this span are missing"
-            log.add("status", at, notice("reconnected", FeedState.LIVE, *BLIND, message=message))
 
 
 def notice(cause, state, since, until=None, message="the connection to the platform was lost"):
