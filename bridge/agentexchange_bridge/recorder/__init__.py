@@ -5,7 +5,5 @@ from __future__ import annotations
 from ._options import RecorderOptions, RecorderStats
 from ._recorder import Recorder
 from ._straight import StraightRecorder
-from ._tell import sentences_of
-from ._watch import Hole, LogWatch
 
-__all__ = ["Hole", "LogWatch", "Recorder", "RecorderOptions", "RecorderStats", "StraightRecorder", "sentences_of"]
+__all__ = ["Recorder", "RecorderOptions", "RecorderStats", "StraightRecorder"]

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from agentexchange.recording import sentences_of
 from agentexchange.redis import ReplyError, pack
 
-from ._tell import notice_of, recorder_lane, sentences_of
+from ._tell import notice_of, recorder_lane
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Iterable
 
+    from agentexchange.recording import Hole
     from agentexchange.redis import RespStream
 
     from ._options import RecorderOptions, RecorderStats
     from ._source import LogSource
-    from ._watch import Hole
 
 __all__ = ["RecorderSession"]
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agentexchange._shared.commands import START, id_of, place_of
-from agentexchange.recording import Lane
+from agentexchange.recording import Hole, Lane, LogWatch
 from agentexchange_schemas import Cause
 from agentexchange_schemas.layout import LOG_ID_FIELD
-
-from ._watch import Hole, LogWatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,9 +8,11 @@ from __future__ import annotations
 from agentexchange.errors import RecordingError
 
 from ._block import Lane
-from ._moments import moment_us
+from ._holes import Hole, LogWatch, sentence_of, sentences_of
+from ._moments import EventName, moment_of, moment_us
 from ._peek import Place, place_of, received_of, step_of, topic_of
 from ._scan import Cut
+from ._several import runs_of
 from ._topics import TopicChoice
 from .reader import LaneRun, Recorded, Recording
 from .rotation import RotatingWriter, RotationOptions
@@ -18,9 +20,12 @@ from .writer import Fsync, RecordingWriter, WriterOptions
 
 __all__ = [
     "Cut",
+    "EventName",
     "Fsync",
+    "Hole",
     "Lane",
     "LaneRun",
+    "LogWatch",
     "Place",
     "Recorded",
     "Recording",
@@ -30,9 +35,13 @@ __all__ = [
     "RotationOptions",
     "TopicChoice",
     "WriterOptions",
+    "moment_of",
     "moment_us",
     "place_of",
     "received_of",
+    "runs_of",
+    "sentence_of",
+    "sentences_of",
     "step_of",
     "topic_of",
 ]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ._directory import BlockInfo
 
-__all__ = ["MAX_OPEN_BYTES", "Run", "merged"]
+__all__ = ["MAX_OPEN_BYTES", "OpenRun", "Run", "merged"]
 
 MAX_OPEN_BYTES: Final = 256 * 1024 * 1024
 """Of blocks that overlap in time, and so are in memory together."""
@@ -39,11 +39,11 @@ def merged(blocks: Iterable[BlockInfo], load: Callable[[BlockInfo], list[bytes]]
         RecordingError: blocks are out of order, or more than `MAX_OPEN_BYTES` of them overlap.
     """
     waiting = sorted(blocks, key=lambda block: (block.first_us, block.lane, block.offset), reverse=True)
-    opened: list[_Open] = []
+    opened: list[_OpenBlock] = []
     while opened or waiting:
         while waiting and (not opened or waiting[-1].first_us <= min(opened, key=_order).front):
             block = waiting.pop()
-            opened.append(_Open(block, load(block)))
+            opened.append(_OpenBlock(block, load(block)))
             _check_memory(opened)
         head = min(opened, key=_order)
         bounds = [other.front for other in opened if other is not head]
@@ -54,25 +54,40 @@ def merged(blocks: Iterable[BlockInfo], load: Callable[[BlockInfo], list[bytes]]
             opened.remove(head)
 
 
-class _Open:
-    """A block that is being handed on."""
+class OpenRun:
+    """Events of one lane that are being handed on, as far as other lanes' events do not come first.
 
-    def __init__(self, block: BlockInfo, raws: list[bytes]) -> None:
-        self.block = block
-        self.front = block.first_us
+    Args:
+        raws: the events, in order of ``r``; at least one.
+        first_us: ``r`` of the first.
+        last_us: ``r`` of the last.
+
+    Attributes:
+        front: ``r`` of the next one.
+        size: of all of them, in bytes.
+    """
+
+    def __init__(self, raws: list[bytes], first_us: int, last_us: int) -> None:
+        self.front = first_us
         self.size = sum(map(len, raws))
+        self._last_us = last_us
         self._raws = raws
         self._places: list[int] = []
         self._at = 0
 
     @property
     def is_empty(self) -> bool:
+        """Whether all were taken."""
         return self._at == len(self._raws)
 
     def take(self, bound: int | None) -> list[bytes]:
-        """What comes before ``bound``, another lane's next event; at least one event."""
+        """What comes before ``bound``, another lane's next event; at least one event, and those of the same ``r``.
+
+        Raises:
+            RecordingError: they are out of order, or one is no envelope.
+        """
         begin = self._at
-        if bound is None or bound > self.block.last_us:
+        if bound is None or bound > self._last_us:
             self._at = len(self._raws)
             return self._raws[begin:] if begin else self._raws
         places = self._places = self._places or self._read_places()
@@ -85,19 +100,30 @@ class _Open:
         try:
             places = list(map(received_of, self._raws))
         except EnvelopeError as exc:
-            raise RecordingError(
-                f"the block holds what is no envelope: {exc}", field="block body", offset=self.block.offset
-            ) from None
+            raise RecordingError(f"the block holds what is no envelope: {exc}", field="block body") from None
         if places != sorted(places):
-            raise RecordingError("the block's events are out of order", field="block body", offset=self.block.offset)
+            raise RecordingError("the block's events are out of order", field="block body")
         return places
 
 
-def _order(block: _Open) -> tuple[int, int, int]:
+class _OpenBlock(OpenRun):
+    def __init__(self, block: BlockInfo, raws: list[bytes]) -> None:
+        super().__init__(raws, block.first_us, block.last_us)
+        self.block = block
+
+    def take(self, bound: int | None) -> list[bytes]:
+        try:
+            return super().take(bound)
+        except RecordingError as exc:
+            exc.offset = self.block.offset
+            raise
+
+
+def _order(block: _OpenBlock) -> tuple[int, int, int]:
     return (block.front, block.block.lane, block.block.offset)
 
 
-def _check_memory(opened: list[_Open]) -> None:
+def _check_memory(opened: list[_OpenBlock]) -> None:
     if sum(block.size for block in opened) > MAX_OPEN_BYTES:
         raise RecordingError(
             f"blocks of more than {MAX_OPEN_BYTES // 2**20} MiB overlap in time: read fewer scopes at once",

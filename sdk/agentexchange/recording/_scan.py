@@ -83,7 +83,7 @@ def open_file(file: BinaryIO, *, salvage: bool = False) -> Opened:
         raise RecordingError("the file ends within its header: nothing was recorded", field="header")
     description = read_description(fixed, rest)
     start = HEADER_FIXED_BYTES + length
-    indexed = _indexed(file, start, size)
+    indexed = _indexed(file, start, size, salvage=salvage)
     if indexed is not None:
         return Opened(description, indexed, None, is_closed=True)
     directory = Directory(start)
@@ -103,8 +103,8 @@ def read_block_at(file: BinaryIO, offset: int, size: int) -> tuple[BlockHead, by
     return read_block_head(prefix, head), _read(file, offset + size - prefix.body_bytes, prefix.body_bytes)
 
 
-def _indexed(file: BinaryIO, start: int, size: int) -> Directory | None:
-    """The directory out of the index; None where the file has none."""
+def _indexed(file: BinaryIO, start: int, size: int, *, salvage: bool) -> Directory | None:
+    """The directory out of the index; None where the file has none, or a damaged one that is to be done without."""
     if size < start + TRAILER_BYTES:
         return None
     offset = read_trailer(_read(file, size - TRAILER_BYTES, TRAILER_BYTES))
@@ -113,6 +113,8 @@ def _indexed(file: BinaryIO, start: int, size: int) -> Directory | None:
     try:
         return _read_index(file, offset, size, start)
     except RecordingError as exc:
+        if salvage:
+            return None
         exc.offset = offset
         raise
 

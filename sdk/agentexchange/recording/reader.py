@@ -10,6 +10,7 @@ from agentexchange_schemas import EnvelopeError
 from agentexchange_schemas.envelope import decode
 
 from ._block import Lane, read_body
+from ._locate import locate
 from ._merge import merged
 from ._peek import received_of, topic_of
 from ._scan import Cut, Opened, open_file, read_block_at
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
     from ._block import BlockHead
     from ._directory import BlockInfo
+    from ._moments import EventName
+    from ._peek import Place
 
 __all__ = ["LaneRun", "Recorded", "Recording"]
 
@@ -133,7 +136,7 @@ class Recording:
         start_us: int | None = None,
         end_us: int | None = None,
         *,
-        topics: Iterable[str | Topic] | None = None,
+        topics: Iterable[str | Topic] | TopicChoice | None = None,
         scopes: Iterable[str] | None = None,
         notices: bool = True,
     ) -> Iterator[Recorded]:
@@ -158,7 +161,7 @@ class Recording:
         start_us: int | None = None,
         end_us: int | None = None,
         *,
-        topics: Iterable[str | Topic] | None = None,
+        topics: Iterable[str | Topic] | TopicChoice | None = None,
         scopes: Iterable[str] | None = None,
         notices: bool = True,
     ) -> Iterator[LaneRun]:
@@ -169,12 +172,12 @@ class Recording:
             end_us: the first ``r`` no longer wanted.
             topics: only these (``ticker:all``: every ticker).
             scopes: only these.
-            notices: notices too, whatever ``topics`` are.
+            notices: notices too, whatever ``topics`` are; a `TopicChoice` says that itself.
 
         Raises:
             RecordingError: damaged there; everything before has been handed out.
         """
-        wanted = TopicChoice(topics, notices=notices)
+        wanted = topics if isinstance(topics, TopicChoice) else TopicChoice(topics, notices=notices)
         blocks = self._chosen(start_us, end_us, wanted, None if scopes is None else set(scopes))
         cut_off = _Edges(start_us, end_us)
 
@@ -192,6 +195,25 @@ class Recording:
             raise RecordingError(
                 f"the recording holds what is no envelope: {exc}", field=exc.field, path=str(self.path)
             ) from None
+
+    def locate(self, name: EventName) -> Place | None:
+        """Where an event stands; None where it was not recorded. By the index: no more than a few blocks are read.
+
+        Where logs of several lives or scopes have one of that name, the one of the newest epoch.
+
+        Raises:
+            RecordingError: damaged where it would be.
+        """
+        mask = self._directory.mask_of({name.topic})
+        lanes: dict[int, list[BlockInfo]] = {}
+        for block in self._directory.blocks:
+            if block.mask & mask:
+                lanes.setdefault(block.lane, []).append(block)
+        try:
+            return locate(name, lanes.values(), self._load)
+        except RecordingError as exc:
+            exc.path = str(self.path)
+            raise
 
     def _chosen(
         self, start_us: int | None, end_us: int | None, wanted: TopicChoice, scopes: set[str] | None

@@ -1,17 +1,21 @@
-"""Is what was read out of a log whole? Pure: seqs per topic, and what their jumps tell."""
+"""Is what was read out of a log whole? Pure: seqs per topic, what their jumps tell, and how to say it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from agentexchange.recording import step_of
+from agentexchange._shared.read import utc_of
 from agentexchange_schemas import Cause, EnvelopeError
 from agentexchange_schemas.envelope import MAX_ENVELOPE_BYTES
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+from ._peek import step_of
 
-__all__ = ["Hole", "LogWatch"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+__all__ = ["Hole", "LogWatch", "sentence_of", "sentences_of"]
+
+_TOLD_AT_ONCE: Final = 3
 
 
 class Hole(NamedTuple):
@@ -106,6 +110,24 @@ class LogWatch:
         """Another log follows: its seqs count from 1."""
         self._seqs.clear()
         self.last_us = 0
+
+
+def sentences_of(scope: str, holes: Sequence[Hole]) -> list[str]:
+    """What is missing, for people: when hundreds of topics lack something at once, the first few and how many more."""
+    told = [sentence_of(scope, hole) for hole in holes[:_TOLD_AT_ONCE]]
+    more = len(holes) - len(told)
+    return [*told, f"{scope}: {more} more gaps like these"] if more else told
+
+
+def sentence_of(scope: str, hole: Hole) -> str:
+    """What is missing, for people."""
+    what = f"{scope} {hole.topic}" if hole.topic else scope
+    if hole.cause is Cause.LOG_REPLACED:
+        return f"{what}: the log was replaced by another; what followed in the old one is not recorded"
+    if hole.missing is None:
+        since = utc_of(hole.since_us).isoformat(timespec="seconds")
+        return f"{what}: the log no longer holds everything after {since}; what was trimmed is not recorded"
+    return f"{what}: {hole.missing} events ({hole.first} to {hole.last}) were trimmed before they were recorded"
 
 
 def _hole(topic: str, known: int, seq: int, before_us: int, until_us: int) -> Hole:
