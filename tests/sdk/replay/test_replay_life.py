@@ -677,3 +677,23 @@ async def test_the_share_is_that_of_the_time(tens: Path) -> None:
 
     await calls.play()
     assert shares == pytest.approx([number / 9 for number in range(10)], abs=0.001)
+
+
+async def test_while_another_thread_changes_handlers_no_event_is_lost_or_doubled(tmp_path: Path) -> None:
+    calls = Calls(write(tmp_path / "t.axlog", [(MARKET, ticks(3000))])).on_sync(ETH, BTC)
+    done = threading.Event()
+
+    def change() -> None:
+        while not done.is_set():
+            calls.ws.subscribe(ETH)
+            calls.ws.unsubscribe(ETH)
+            time.sleep(0.0005)
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        seen = await calls.play()
+    finally:
+        done.set()
+        thread.join()
+    assert seen == seqs(*range(1, 3001))
