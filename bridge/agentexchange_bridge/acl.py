@@ -31,7 +31,9 @@ _BRIDGE: Final = (
     "smembers xadd xtrim xinfo|stream xrange xrevrange zadd zrem zrange zrangebyscore zremrangebyscore "
     "time script|load evalsha publish spublish"
 )
-_OPERATOR: Final = "type hstrlen xlen xinfo xpending zrange zrangebyscore info config|get acl|whoami acl|dryrun"
+_OPERATOR: Final = (
+    "type hstrlen xlen xinfo xpending zrange zrangebyscore memory|usage info config|get acl|whoami acl|dryrun"
+)
 
 _INTEREST: Final = "multi exec hset del pexpire zadd zrem zremrangebyscore"
 _LOG_OF_A_GROUP: Final = "xinfo|groups xinfo|consumers xpending xgroup|create xgroup|delconsumer xreadgroup xack xclaim"
@@ -86,7 +88,7 @@ def crew_rule(
 
 
 def operator_rule(prefix: str) -> str:
-    """For whoever runs doctor, tail, interest and dead-letter: everything to read, dead letters to retry or drop.
+    """For whoever inspects, with any command: everything to read, dead letters to retry or drop.
 
     What ``tail`` shows is wanted of the bridge, as any client's topics are, so interest may be written, too.
 

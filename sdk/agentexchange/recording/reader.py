@@ -97,6 +97,11 @@ class Recording:
         return sum(block.events for block in self._directory.blocks)
 
     @property
+    def blocks(self) -> int:
+        """How many blocks it is stored in."""
+        return len(self._directory.blocks)
+
+    @property
     def first_us(self) -> int | None:
         """``r`` of the first event; None where there is none."""
         return min((block.first_us for block in self._directory.blocks), default=None)
@@ -114,6 +119,14 @@ class Recording:
     def lane_ends(self) -> dict[Lane, int]:
         """``r`` of each lane's last event."""
         return {lane: self._directory.last_us(lane) or 0 for lane in self._lanes}
+
+    def lane_spans(self) -> dict[Lane, tuple[int, int]]:
+        """``r`` of each lane's first and last event."""
+        spans: dict[Lane, tuple[int, int]] = {}
+        for block in self._directory.blocks:
+            lane = self._lanes[block.lane]
+            spans[lane] = (spans.get(lane, (block.first_us,))[0], block.last_us)
+        return spans
 
     @property
     def topics(self) -> tuple[str, ...]:
