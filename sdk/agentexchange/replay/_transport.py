@@ -127,8 +127,10 @@ class ReplayTransport:
             if not playing.done():
                 await asyncio.wait((playing,), timeout=self._dispatcher.patience_s)
         finally:
-            await end((playing, stopping))
-            self._leave()
+            try:
+                await end((playing, stopping))
+            finally:  # cancelled as it ended, too
+                self._leave()
         if not playing.cancelled():
             playing.result()
 
