@@ -115,9 +115,9 @@ class Delivery:
                 continue
             route = routes.get(topic) or self._dispatcher.route(topic)
             if route.is_async:
-                at = await self._on_loop(part, at, end)
+                at = await self._on_loop(part, at, end, route)
             elif route.is_sync:
-                at = await self._thread.run(partial(self._on_thread, part, at, end))
+                at = await self._thread.run(partial(self._on_thread, part, at, end, route))
             else:
                 await self._by_turns(part.scope, envelope, route)
                 at += 1
@@ -131,8 +131,8 @@ class Delivery:
 
     # Many events
 
-    async def _on_loop(self, part: Part, begin: int, end: int) -> int:
-        """As long as events have async handlers only. Hot path."""
+    async def _on_loop(self, part: Part, begin: int, end: int, first: Route) -> int:
+        """As long as events have async handlers only; ``first`` are those of the first one. Hot path."""
         scope, envelopes = part
         dispatcher, control, call = self._dispatcher, self._control, self._call
         routes, started = dispatcher.routes, self._begin
@@ -140,7 +140,7 @@ class Delivery:
         for at in range(begin, end):
             envelope = envelopes[at]
             topic, fields = envelope.topic, envelope.data
-            route = routes.get(topic)
+            route = routes.get(topic) if at > begin else first
             if at > begin and (route is None or not route.is_async or control.has_wishes or dispatcher.is_changing):
                 return at
             started(envelope)
@@ -157,22 +157,22 @@ class Delivery:
                 self._slice_end = self._mark + _SLICE_S
         return end
 
-    def _on_thread(self, part: Part, begin: int, end: int) -> int:
-        """As long as events have sync handlers only; on the thread."""
+    def _on_thread(self, part: Part, begin: int, end: int, first: Route) -> int:
+        """As long as events have sync handlers only; on the thread, while the loop may change the routes."""
         scope, envelopes = part
         routes, thread = self._dispatcher.routes, self._thread
         self._mark = _monotonic()
         for at in range(begin, end):
             envelope = envelopes[at]
-            route = routes.get(envelope.topic)
-            if at > begin and (not route or not route.is_sync or self.is_interrupted):
+            route = routes.get(envelope.topic) if at > begin else first
+            if not route or not route.is_sync or (at > begin and self.is_interrupted):
                 return at
             self._begin(envelope)
             if thread.is_abandoned:
                 self._clock.replayed_us = None  # the replay has ended, while a handler had not
                 return at
             self.events += 1
-            for runner, item in _calls(route or (), envelope, scope):
+            for runner, item in _calls(route, envelope, scope):
                 if thread.is_abandoned:
                     return at
                 self._call_now(runner, item)
@@ -241,7 +241,8 @@ class Delivery:
         except Exception as exc:  # noqa: BLE001 - whatever a handler raises stops nothing
             runner.report(topic, exc)
         now = _monotonic()
-        runner.slowest_s = max(runner.slowest_s, now - self._mark)
+        if now - self._mark > runner.slowest_s:  # noqa: PLR1730 - max() costs more than all the rest here
+            runner.slowest_s = now - self._mark
         self._mark = now
 
     def _call_now(self, runner: Runner, item: Item) -> None:
@@ -251,7 +252,8 @@ class Delivery:
         runner.calls[topic] = self._now_s
         runner.call_now(item)
         now = _monotonic()
-        runner.slowest_s = max(runner.slowest_s, now - self._mark)
+        if now - self._mark > runner.slowest_s:  # noqa: PLR1730 - max() costs more than all the rest here
+            runner.slowest_s = now - self._mark
         self._mark = now
 
 

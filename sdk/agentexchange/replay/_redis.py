@@ -54,6 +54,7 @@ class RedisSource:
         self._tell = tell
         self._stream: RespStream | None = None
         self._logs: list[Log] = []
+        self._told: set[str] = set()
 
     @property
     def first_us(self) -> int | None:
@@ -150,7 +151,8 @@ class RedisSource:
 
     def _tell_trimmed(self, logs: Sequence[Log], start_us: int) -> None:
         for log in logs:
-            if log.is_trimmed and start_us < log.first_us:
+            if log.is_trimmed and start_us < log.first_us and log.key not in self._told:
+                self._told.add(log.key)
                 begins = utc_of(log.first_us).isoformat(timespec="milliseconds")
                 self._tell(f"{log.lane.scope} {log.lane.log}: begins at {begins}; what came before was trimmed")
 

@@ -11,7 +11,7 @@ from agentexchange._shared.scope import concerns
 from agentexchange._tasks import end
 from agentexchange._transport import Outlook
 from agentexchange.errors import UsageError
-from agentexchange_schemas import Layout
+from agentexchange_schemas import ALL, Kind, Layout, Topic
 
 from ._choose import account_of, buildable, chosen_scopes, missing
 from ._delivery import Delivery
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from agentexchange._clock import Clock
     from agentexchange._dispatch import Dispatcher
     from agentexchange._runner import Runner
-    from agentexchange_schemas import Topic
 
     from ._control import ReplayControl
     from ._options import ReplayOptions
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["ReplayTransport"]
 
 _log: Final = logging.getLogger("agentexchange.replay")
+_ALL: Final = Topic.ticker(ALL)
 
 
 class ReplayTransport:
@@ -66,6 +66,7 @@ class ReplayTransport:
         self._source = source
         self._dispatcher = dispatcher
         self._wanted = dict.fromkeys(topics)
+        self._read = set(self._wanted)
         self._clock = clock
         self._control = control
         self._options = options
@@ -83,8 +84,9 @@ class ReplayTransport:
 
     def subscribe(self, topic: Topic) -> None:
         """Want ``topic`` from now on. Idempotent."""
-        if topic not in self._wanted:
-            self._wanted[topic] = None
+        self._wanted[topic] = None
+        if topic not in self._read and not (topic.kind is Kind.TICKER and _ALL in self._read):
+            self._read.add(topic)
             self._warn([topic])
             self._control.wish(lambda player: player.choose_anew())
 
@@ -125,8 +127,10 @@ class ReplayTransport:
             if not playing.done():
                 await asyncio.wait((playing,), timeout=self._dispatcher.patience_s)
         finally:
-            await end((playing, stopping))
-            self._leave()
+            try:
+                await end((playing, stopping))
+            finally:  # cancelled as it ended, too
+                self._leave()
         if not playing.cancelled():
             playing.result()
 
@@ -178,6 +182,7 @@ class ReplayTransport:
 
     def _choice(self) -> Choice:
         """What is to be read now."""
+        self._read = set(self._wanted)
         scopes = chosen_scopes(self._scopes, self._account, self._wanted)
         return Choice(tuple(self._wanted), scopes, self._built(self._wanted))
 

@@ -510,8 +510,27 @@ async def test_cancelled_at_any_moment_it_ends_and_can_play_again(tmp_path: Path
             await asyncio.sleep(0)
         playing.cancel()
         await within(asyncio.gather(playing, return_exceptions=True))
+        assert calls.ws.clock.replayed_us is None
         calls.seen.clear()
         assert len(await calls.play()) == 23
+    await within(until_no_thread())
+
+
+async def test_cancelled_twice_it_leaves_nothing_behind(tens: Path) -> None:
+    """As at the end of `asyncio.run`, which cancels every task, and each of them those that it owns."""
+    for turns in range(12):
+        calls = Calls(tens).on_sync(BTC)
+        playing = asyncio.create_task(calls.ws.connect())
+        await calls.until(1)
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+        await within(asyncio.gather(playing, return_exceptions=True))
+        assert calls.ws.clock.replayed_us is None
+    await within(until_no_thread())
 
 
 @pytest.mark.parametrize("is_async", [True, False])
@@ -677,3 +696,23 @@ async def test_the_share_is_that_of_the_time(tens: Path) -> None:
 
     await calls.play()
     assert shares == pytest.approx([number / 9 for number in range(10)], abs=0.001)
+
+
+async def test_while_another_thread_changes_handlers_no_event_is_lost_or_doubled(tmp_path: Path) -> None:
+    calls = Calls(write(tmp_path / "t.axlog", [(MARKET, ticks(3000))])).on_sync(ETH, BTC)
+    done = threading.Event()
+
+    def change() -> None:
+        while not done.is_set():
+            calls.ws.subscribe(ETH)
+            calls.ws.unsubscribe(ETH)
+            time.sleep(0.0005)
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        seen = await calls.play()
+    finally:
+        done.set()
+        thread.join()
+    assert seen == seqs(*range(1, 3001))

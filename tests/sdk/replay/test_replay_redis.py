@@ -135,3 +135,23 @@ async def test_a_server_that_is_not_there_or_goes_is_a_connection_error(
     assert len(calls) >= 10
     with pytest.raises(PublicConnectionError):
         await ws.connect()
+
+
+async def test_cancelled_at_any_moment_it_leaves_no_connection_and_can_play_again(
+    redis_server: RedisServer, writer: LayoutWriter
+) -> None:
+    writer.bulk(["ticker:BTCUSDT"], 2000)
+    others = len(writer.client.client_list())
+    for turns in range(0, 40, 2):
+        ws, calls = client(redis_server.url)
+        playing = asyncio.create_task(ws.connect())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        playing.cancel()
+        await asyncio.gather(playing, return_exceptions=True)
+    async with asyncio.timeout(10):
+        while len(writer.client.client_list()) > others:  # noqa: ASYNC110 - only the server knows
+            await asyncio.sleep(0.01)
+    calls.clear()
+    await ws.connect()
+    assert len(calls) == 2000
