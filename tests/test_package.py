@@ -40,7 +40,9 @@ def test_a_plain_install_brings_three_dependencies() -> None:
     assert names == {"websockets", "pydantic", "msgpack"}
 
 
-@pytest.mark.parametrize("package", ["agentexchange_schemas", "agentexchange", "agentexchange.testing"])
+@pytest.mark.parametrize(
+    "package", ["agentexchange_schemas", "agentexchange", "agentexchange.testing", "agentexchange.serving"]
+)
 def test_public_names_exist_and_nothing_else_is_public(package: str) -> None:
     module = importlib.import_module(package)
     assert len(set(module.__all__)) == len(module.__all__)

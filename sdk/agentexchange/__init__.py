@@ -1,4 +1,4 @@
-"""Real-time AgentExchange market data and account events, straight from the platform or shared through Redis."""
+"""AgentExchange market data and account events: straight from the platform, shared through Redis, or replayed."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from agentexchange_schemas import (
 )
 
 from . import _extras
+from ._clock import Clock
 from ._dispatch import HandlerStats
 from ._meta import EventMeta
 from .client import AgentExchangeWS, ClientStats
@@ -31,6 +32,7 @@ from .errors import (
     UsageError,
 )
 from .freshness import Freshness
+from .replay import ReplayControl, ReplayProgress
 
 if TYPE_CHECKING:
     from .latest import AsyncLatestReader, Latest, LatestReader
@@ -42,6 +44,7 @@ __all__ = [
     "Candle",
     "Cause",
     "ClientStats",
+    "Clock",
     "ConnectionError",
     "Event",
     "EventMeta",
@@ -54,6 +57,8 @@ __all__ = [
     "OrderUpdate",
     "Portfolio",
     "RecordingError",
+    "ReplayControl",
+    "ReplayProgress",
     "StaleValueError",
     "Ticker",
     "Topic",

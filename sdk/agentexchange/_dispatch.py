@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import copy
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from agentexchange_schemas import ALL, Cause, FeedState, FeedStatus, ScopeStates, Topic, TopicState
 from agentexchange_schemas.envelope import STATUS_TOPIC
@@ -19,13 +20,23 @@ from ._runner import HandlerFailed, HandlersEnded, Runner, WaitingRunner
 from ._tasks import end
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Callable, Coroutine, Iterable, Iterator
 
     from agentexchange_schemas import Envelope
 
     from ._handlers import Handler
 
-__all__ = ["DEFAULT_MAX_QUEUE", "SWEEP_S", "Arrival", "Dispatcher", "HandlerFailed", "HandlerStats", "HandlersEnded"]
+__all__ = [
+    "DEFAULT_MAX_QUEUE",
+    "SWEEP_S",
+    "Arrival",
+    "Dispatcher",
+    "HandlerFailed",
+    "HandlerStats",
+    "HandlersEnded",
+    "Route",
+    "copy_of",
+]
 
 DEFAULT_MAX_QUEUE: Final = 10_000
 """Events that may wait for one handler."""
@@ -80,6 +91,24 @@ class Arrival(NamedTuple):
     envelope: Envelope | None
 
 
+class Route(tuple[Runner, ...]):  # noqa: SLOT001 - a tuple with attributes has a dict
+    """The handlers of one topic, in the order of registration.
+
+    Attributes:
+        is_async: whether each runs on the event loop.
+        is_sync: whether each runs on a thread; of no handlers neither is false.
+    """
+
+    is_async: bool
+    is_sync: bool
+
+    def __new__(cls, runners: Iterable[Runner]) -> Self:
+        route = super().__new__(cls, runners)
+        kinds = {runner.handler.is_async for runner in route}
+        route.is_async, route.is_sync = False not in kinds, True not in kinds
+        return route
+
+
 class Dispatcher:
     """Delivers events to handlers. Every method is called on the event loop's thread, or while none runs.
 
@@ -91,6 +120,10 @@ class Dispatcher:
             any is full. What is handed on all the same still waits, up to ten times the queue's bound.
         on_room: set by such a transport; called with a topic that was blocked and is no longer.
         arrivals: the newest event of each topic, as the parts of an `Arrival`: another tuple with each event.
+        routes: the handlers of topics that came lately, filled by `route`.
+        past_queues: set by a transport that calls the handlers itself, past their queues: `run` then runs none.
+        on_listener: set by such a transport; called with a status handler that is added meanwhile.
+        is_changing: whether handlers or subscriptions are about to change, as another thread asked for.
     """
 
     def __init__(
@@ -103,12 +136,15 @@ class Dispatcher:
         self.blocked: set[str] = set()
         self.on_room: Callable[[str], None] = _ignore
         self.arrivals: dict[str, tuple[float, dict[str, Any], Envelope | None]] = {}
+        self.routes: dict[str, Route] = {}
+        self.past_queues = False
+        self.on_listener: Callable[[Runner], None] = _ignore
+        self.is_changing = False
         self._max_queue = max_queue
         self._sleep = sleep
         self._runners: list[Runner] = []
         self._listeners: list[Runner] = []
         self._open: set[str] = set()
-        self._routes: dict[str, tuple[Runner, ...]] = {}
         self._state = FeedState.LIVE
         self._told: dict[str | None, FeedStatus] = {}
         self._states: dict[str | None, ScopeStates] = {}
@@ -126,31 +162,35 @@ class Dispatcher:
         else:
             self._runners.append(runner)
             self.open(handler.topic)
-        if self._finished is not None:
+        if self._finished is None:
+            return
+        if not self.past_queues:
             self._start(runner)
             for status in self._told.values() if handler.topic is None else ():
                 runner.put_item((STATUS_TOPIC, status, None))
+        elif handler.topic is None:
+            self.on_listener(runner)
 
     def open(self, topic: Topic) -> None:
         """Deliver events of ``topic``."""
         self._open.add(str(topic))
-        self._routes.clear()
+        self.routes.clear()
 
     def close(self, topic: Topic) -> None:
         """Deliver events of ``topic`` no more, though they may still come."""
         self._open.discard(str(topic))
-        self._routes.clear()
+        self.routes.clear()
         for states in self._states.values():
             states.topics.pop(str(topic), None)
         self._unblock()
 
     def reaches(self, topic: Topic) -> bool:
         """Whether any handler would get an event of ``topic`` now."""
-        return bool(self._runners if topic.is_wildcard else self._route(str(topic)))
+        return bool(self._runners if topic.is_wildcard else self.route(str(topic)))
 
     def recovers(self, topic: str) -> bool:
         """Whether any handler of ``topic`` wants missed events, rather than to go on with the newest."""
-        return any(runner.handler.options.recover == "all" for runner in self._route(topic))
+        return any(runner.handler.options.recover == "all" for runner in self.route(topic))
 
     def event(
         self,
@@ -166,13 +206,13 @@ class Dispatcher:
         ``at`` is when it came, `time.monotonic`: one look at the clock may do for a batch. None: now.
         """
         self.arrivals[topic] = (at or _clock(), fields, envelope)
-        runners = self._routes.get(topic)
+        runners = self.routes.get(topic)
         if runners is None:
-            runners = self._route(topic)
+            runners = self.route(topic)
         if not runners:
             return
         for runner in runners[1:]:
-            runner.put(topic, _copy(fields), envelope, source, scope)
+            runner.put(topic, copy_of(fields), envelope, source, scope)
         runners[0].put(topic, fields, envelope, source, scope)
 
     async def call(
@@ -188,27 +228,61 @@ class Dispatcher:
         """
         self.arrivals[topic] = (_clock(), fields, envelope)
         failed: HandlerFailed | None = None
-        task = asyncio.current_task()
-        self._callers.add(task)
-        try:
-            for runner in self._routes.get(topic) or self._route(topic):
+        with self.calling():
+            for runner in self.routes.get(topic) or self.route(topic):
                 try:
-                    await runner.call(topic, _copy(fields), envelope, source, scope)
+                    await runner.call(topic, copy_of(fields), envelope, source, scope)
                 except HandlerFailed as exc:
                     failed = failed or exc
-        finally:
-            self._callers.discard(task)
         if failed is not None:
             raise failed
 
+    @contextmanager
+    def calling(self) -> Iterator[None]:
+        """While it lasts, the present task calls handlers, and counts as one of them."""
+        task = asyncio.current_task()
+        self._callers.add(task)
+        try:
+            yield
+        finally:
+            self._callers.discard(task)
+
     def status(self, status: FeedStatus) -> None:
         """Queue a statement about the feed for the status handlers. Later ones are given the state of each scope."""
+        self.take(status)
+        for runner in self._listeners:
+            runner.put_item((status.topic or STATUS_TOPIC, status, None))
+
+    def take(self, status: FeedStatus) -> None:
+        """Follow a statement about the feed without telling it."""
         if status.topic is None:
             self._state = status.state
             self._told[status.scope] = status
         self._states.setdefault(status.scope, ScopeStates()).take(status)
-        for runner in self._listeners:
-            runner.put_item((status.topic or STATUS_TOPIC, status, None))
+
+    def assume_live(self, scope: str, since: datetime) -> None:
+        """Events come from ``scope``: unless something else is known of it, it is live."""
+        states = self._states.setdefault(scope, ScopeStates())
+        if states.own is None:
+            states.take(FeedStatus(scope=scope, state=FeedState.LIVE, since=since))
+
+    def forget(self) -> None:
+        """Know nothing any more of events and of the feed: another time follows."""
+        self.arrivals.clear()
+        self._told.clear()
+        self._states.clear()
+        for runner in self._runners:
+            runner.calls.clear()
+
+    @property
+    def listeners(self) -> tuple[Runner, ...]:
+        """The status handlers."""
+        return tuple(self._listeners)
+
+    @property
+    def present(self) -> tuple[FeedStatus, ...]:
+        """The present state of each scope, as it was told."""
+        return tuple(self._told.values())
 
     # Read on any thread
 
@@ -258,7 +332,7 @@ class Dispatcher:
         self._told.clear()
         self._states.clear()
         self.blocked.clear()
-        for runner in (*self._runners, *self._listeners):
+        for runner in () if self.past_queues else (*self._runners, *self._listeners):
             runner.queue.clear()
             self._start(runner)
         sweeping = asyncio.create_task(self._sweep(), name="agentexchange:sweep")
@@ -321,14 +395,14 @@ class Dispatcher:
     def _block(self) -> None:
         if self.log_backed:
             full = {str(runner.handler.topic) for runner in self._runners if runner.queue.is_full}
-            self.blocked |= full | {topic for topic, runners in self._routes.items() if _is_any_full(runners)}
+            self.blocked |= full | {topic for topic, runners in self.routes.items() if _is_any_full(runners)}
 
     def _unblock(self, queue: HandlerQueue | None = None) -> None:
         """``queue`` may have room again, or the routes have changed: unblock what is not blocked otherwise."""
         if queue is not None and not queue.reopen():
             return
         for topic in tuple(self.blocked):
-            if not _is_any_full(self._route(topic)):
+            if not _is_any_full(self.route(topic)):
                 self.blocked.discard(topic)
                 self.on_room(topic)
 
@@ -344,10 +418,11 @@ class Dispatcher:
             self._fault = task.exception()
             self.finish(deliver=False)
 
-    def _route(self, topic: str) -> tuple[Runner, ...]:
-        if len(self._routes) >= _MAX_ROUTES:
-            self._routes.clear()
-        self._routes[topic] = runners = tuple(runner for runner in self._runners if self._takes(runner, topic))
+    def route(self, topic: str) -> Route:
+        """The handlers of ``topic``, remembered in `routes`."""
+        if len(self.routes) >= _MAX_ROUTES:
+            self.routes.clear()
+        self.routes[topic] = runners = Route(runner for runner in self._runners if self._takes(runner, topic))
         if self.log_backed and _is_any_full(runners):
             self.blocked.add(topic)
         return runners
@@ -378,11 +453,11 @@ def _is_any_full(runners: Iterable[Runner]) -> bool:
     return any(runner.queue.is_full for runner in runners)
 
 
-def _ignore(topic: str) -> None:
-    del topic
+def _ignore(subject: object) -> None:
+    del subject
 
 
-def _copy(fields: dict[str, Any]) -> dict[str, Any]:
+def copy_of(fields: dict[str, Any]) -> dict[str, Any]:
     """A copy that shares nothing a handler could change: what upstream adds may be nested."""
     if any(type(value) in (dict, list) for value in fields.values()):
         return copy.deepcopy(fields)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from agentexchange_schemas import FeedState, TopicState
 from agentexchange_schemas.events import event_time_ms
 
+from ._clock import Clock
 from .freshness import Freshness
 
 if TYPE_CHECKING:
@@ -40,22 +40,24 @@ class _Times(NamedTuple):
     written: datetime | None
 
 
-def freshness_of(topic: Topic, dispatcher: Dispatcher, outlook: Outlook | None) -> Freshness:
+def freshness_of(
+    topic: Topic, dispatcher: Dispatcher, outlook: Outlook | None, clock: Clock | None = None
+) -> Freshness:
     """How fresh ``topic`` is; ``outlook`` is the transport's, None while there is none."""
-    clock, now = time.monotonic(), datetime.now(UTC)
+    steady, now = (clock or Clock()).reading()
     state = _NOT_CONNECTED if outlook is None else _worst(topic, dispatcher, outlook)
     arrival, called_at = dispatcher.last_arrival(topic), dispatcher.called_at(topic)
-    times = _Times(None, None, None) if arrival is None else _times(arrival, now, clock)
+    times = _Times(None, None, None) if arrival is None else _times(arrival, now, steady)
     return Freshness(
         topic=str(topic),
         state=state.state,
         since=state.since,
         message=state.message,
-        age_s=None if arrival is None else max(0.0, clock - arrival.at),
+        age_s=None if arrival is None else max(0.0, steady - arrival.at),
         upstream_time=times.upstream,
         received_time=times.received,
         written_time=times.written,
-        delivered_time=None if called_at is None else _wall(called_at, now, clock),
+        delivered_time=None if called_at is None else _wall(called_at, now, steady),
         clock_difference_s=None if outlook is None else outlook.clock_difference_s,
         upstream_delay_s=None if outlook is None else outlook.upstream_delay_s,
     )
@@ -67,10 +69,10 @@ def _worst(topic: Topic, dispatcher: Dispatcher, outlook: Outlook) -> TopicState
     return min(states, key=lambda state: _WORST_FIRST.index(state.state))
 
 
-def _times(arrival: Arrival, now: datetime, clock: float) -> _Times:
+def _times(arrival: Arrival, now: datetime, steady: float) -> _Times:
     envelope = arrival.envelope
     if envelope is None:
-        return _Times(_upstream_time(arrival.fields), _wall(arrival.at, now, clock), None)
+        return _Times(_upstream_time(arrival.fields), _wall(arrival.at, now, steady), None)
     upstream_ms = envelope.upstream_ms
     return _Times(
         None if upstream_ms is None else _utc(upstream_ms * 1000),
@@ -89,5 +91,5 @@ def _utc(microseconds: int) -> datetime:
     return _EPOCH + timedelta(0, 0, microseconds)
 
 
-def _wall(at: float, now: datetime, clock: float) -> datetime:
-    return now - timedelta(seconds=clock - at)
+def _wall(at: float, now: datetime, steady: float) -> datetime:
+    return now - timedelta(seconds=steady - at)

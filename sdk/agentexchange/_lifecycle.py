@@ -79,6 +79,7 @@ class Lifecycle:
         """Make a change: at once on the loop's thread or while none runs, else as soon as the loop gets to it."""
         with self._lock:
             self._changes.append(change)
+            self._dispatcher.is_changing = True
             if self._loop is None or _running_loop() is self._loop:
                 self._make_changes()
             else:
@@ -139,6 +140,7 @@ class Lifecycle:
         with self._lock:
             while self._changes:
                 self._changes.popleft()()
+            self._dispatcher.is_changing = False
 
     def _stop_on_loop(self, drain_s: float | None) -> None:
         if self.transport is None:

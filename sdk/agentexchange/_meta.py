@@ -35,7 +35,7 @@ class EventMeta:
         log_id: its entry in the scope's log.
         source: ``live``; on a shared feed also ``latest`` for the value a new handler is given first, ``recovered`` for
             what was missed and read from the log, ``redelivered`` (in a group, or with ``resume``) for what a handler
-            may have seen before.
+            may have seen before; ``replayed`` out of a recording, where ``delivered_time`` is the recorded time.
         reconciled: whether it tells what happened while nothing was seen of the account, and so comes late.
     """
 
@@ -53,12 +53,13 @@ class EventMeta:
 
 
 class Origin(NamedTuple):
-    """What an `EventMeta` is made from, kept in the queue until a handler asks."""
+    """What an `EventMeta` is made from, kept in the queue until a handler asks; ``delivered_us`` None: when it asks."""
 
     envelope: Envelope | None
     source: str
     scope: str | None
     received_us: int
+    delivered_us: int | None = None
 
 
 def event_meta(topic: str, fields: dict[str, Any], origin: Origin) -> EventMeta:
@@ -67,6 +68,7 @@ def event_meta(topic: str, fields: dict[str, Any], origin: Origin) -> EventMeta:
     received_us = origin.received_us if envelope is None else envelope.received_us
     upstream_ms = event_time_ms(fields) if envelope is None else envelope.upstream_ms
     written_us = None if envelope is None else envelope.written_us
+    delivered_us = time.time_ns() // 1000 if origin.delivered_us is None else origin.delivered_us
     logged = envelope is not None and envelope.seq is not None
     return EventMeta(
         topic=topic,
@@ -77,7 +79,7 @@ def event_meta(topic: str, fields: dict[str, Any], origin: Origin) -> EventMeta:
         upstream_time=None if upstream_ms is None else _EPOCH + timedelta(0, 0, upstream_ms * 1000),
         received_time=_EPOCH + timedelta(0, 0, received_us),
         written_time=None if written_us is None else _EPOCH + timedelta(0, 0, written_us),
-        delivered_time=_EPOCH + timedelta(0, 0, time.time_ns() // 1000),
+        delivered_time=_EPOCH + timedelta(0, 0, delivered_us),
         log_id=log_id(received_us) if logged else None,
         source=origin.source,
         reconciled=fields.get("reconciled") is True,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     _Job = tuple[Item, asyncio.Future[BaseException | None]]
 
-__all__ = ["HandlerFailed", "HandlersEnded", "Runner", "WaitingRunner"]
+__all__ = ["HandlerFailed", "HandlersEnded", "Runner", "WaitingRunner", "is_cancelled"]
 
 _log: Final = logging.getLogger("agentexchange.handlers")
 _SLICE_S: Final = 0.01  # of loop time for one handler before others run, and between two looks at its queue
@@ -58,19 +58,25 @@ class Runner:
         delivered: calls that were made, failed ones included.
         errors: calls that raised.
         slowest_s: the longest call, in seconds.
+        function: the handler's.
+        is_plain: whether the handler takes the fields and nothing else.
+        wants_meta: whether it takes metadata, too.
+        hides_forming: whether forming candles are kept from it.
+        calls: when it was last called with an event of each topic, `time.monotonic`.
     """
 
     def __init__(self, handler: Handler, queue: HandlerQueue, on_room: Callable[[], None]) -> None:
         self.handler = handler
+        self.function = handler.function
         self.queue = queue
         self.delivered = 0
         self.errors = 0
         self.slowest_s = 0.0
         self._on_room = on_room
         self._items = queue.items
-        self._hides_forming = handler.options.closed_only
-        self._wants_meta = handler.wants_meta
-        self._is_plain = handler.model is None and not handler.wants_meta
+        self.hides_forming = handler.options.closed_only
+        self.wants_meta = handler.wants_meta
+        self.is_plain = handler.model is None and not handler.wants_meta
         self._jobs: deque[_Job] = deque()
         self._called: set[asyncio.Future[BaseException | None]] = set()
         self._turn = asyncio.Lock()
@@ -79,11 +85,11 @@ class Runner:
         self._idle = False
         self._wake: Callable[[], None] = _nothing
         self._next_log_at = 0.0
-        self._calls: dict[str, float] = {}
+        self.calls: dict[str, float] = {}
 
     def called_at(self, topic: str | None) -> float | None:
         """When it was last called with an event of ``topic`` (None: any), `time.monotonic`. On any thread."""
-        return max(list(self._calls.values()), default=None) if topic is None else self._calls.get(topic)
+        return max(list(self.calls.values()), default=None) if topic is None else self.calls.get(topic)
 
     def put(
         self,
@@ -94,9 +100,9 @@ class Runner:
         scope: str | None = None,
     ) -> None:
         """Queue one event. Hot path."""
-        if self._hides_forming and fields.get("is_closed") is False:
+        if self.hides_forming and fields.get("is_closed") is False:
             return
-        origin = Origin(envelope, source, scope, time.time_ns() // 1000) if self._wants_meta else None
+        origin = Origin(envelope, source, scope, time.time_ns() // 1000) if self.wants_meta else None
         items = self._items  # as `put_item`: a call less for each event
         if len(items) >= self.queue.limit:
             self.queue.make_room()
@@ -127,8 +133,8 @@ class Runner:
             self.queue.caught_up()
         if self.queue.policy is Policy.CONFLATE:
             self.queue.sweep(self.delivered)
-        if len(self._calls) > _MAX_TOPICS:
-            self._calls.clear()
+        if len(self.calls) > _MAX_TOPICS:
+            self.calls.clear()
 
     def finish(self, *, deliver: bool) -> None:
         """Make `run` return, after what waits if ``deliver``."""
@@ -165,11 +171,11 @@ class Runner:
             HandlerFailed: it raised.
             HandlersEnded: `run` has returned, or never began.
         """
-        if self._hides_forming and fields.get("is_closed") is False:
+        if self.hides_forming and fields.get("is_closed") is False:
             return
         if not self._runs:
             raise HandlersEnded
-        origin = Origin(envelope, source, scope, time.time_ns() // 1000) if self._wants_meta else None
+        origin = Origin(envelope, source, scope, time.time_ns() // 1000) if self.wants_meta else None
         item = (topic, fields, origin)
         exc = await (self._call_on_loop(item) if self.handler.is_async else self._call_on_thread(item))
         if isinstance(exc, HandlersEnded):
@@ -180,8 +186,8 @@ class Runner:
     # On the event loop
 
     async def _run_on_loop(self) -> None:
-        items, function, is_plain, clock = self._items, self.handler.function, self._is_plain, time.monotonic
-        calls = self._calls
+        items, function, is_plain, clock = self._items, self.handler.function, self.is_plain, time.monotonic
+        calls = self.calls
         woken = asyncio.Event()
         self._wake = woken.set
         while True:
@@ -192,13 +198,13 @@ class Runner:
                 self.delivered += 1
                 calls[item[0]] = before
                 try:
-                    await (function(item[1]) if is_plain else function(*self._arguments(item)))
+                    await (function(item[1]) if is_plain else function(*self.arguments(item)))
                 except asyncio.CancelledError as exc:
-                    if _is_cancelled():
+                    if is_cancelled():
                         raise
-                    self._report(item[0], exc)
+                    self.report(item[0], exc)
                 except Exception as exc:  # noqa: BLE001 - whatever a handler raises stops nothing
-                    self._report(item[0], exc)
+                    self.report(item[0], exc)
                 now = clock()
                 if now - before > self.slowest_s:  # noqa: PLR1730 - max() costs a tenth of the whole event
                     self.slowest_s = now - before
@@ -218,15 +224,15 @@ class Runner:
     async def _call_on_loop(self, item: Item) -> BaseException | None:
         async with self._turn:
             self.delivered += 1
-            self._calls[item[0]] = before = time.monotonic()
+            self.calls[item[0]] = before = time.monotonic()
             try:
-                await self.handler.function(*self._arguments(item))
+                await self.handler.function(*self.arguments(item))
             except asyncio.CancelledError as exc:
-                if _is_cancelled():
+                if is_cancelled():
                     raise
-                return self._report(item[0], exc)
+                return self.report(item[0], exc)
             except Exception as exc:  # noqa: BLE001 - told to the caller
-                return self._report(item[0], exc)
+                return self.report(item[0], exc)
             finally:
                 self.slowest_s = max(self.slowest_s, time.monotonic() - before)
         return None
@@ -278,15 +284,15 @@ class Runner:
             if jobs:
                 item, future = jobs.popleft()
                 if not future.cancelled():
-                    self._calls[item[0]] = before
-                    _on_loop(loop, _resolve, future, self._call(item))
+                    self.calls[item[0]] = before
+                    _on_loop(loop, _resolve, future, self.call_now(item))
             else:
                 with lock:
                     if not items:
                         return
                     item = items.popleft()
-                self._calls[item[0]] = before
-                self._call(item)
+                self.calls[item[0]] = before
+                self.call_now(item)
             now = clock()
             if now - before > self.slowest_s:  # noqa: PLR1730 - as above
                 self.slowest_s = now - before
@@ -317,18 +323,18 @@ class Runner:
         finally:
             self._called.discard(future)
 
-    def _call(self, item: Item) -> BaseException | None:
-        """Call the handler; returns what it raised."""
+    def call_now(self, item: Item) -> BaseException | None:
+        """Call a sync handler on this thread; returns what it raised."""
         self.delivered += 1
         try:
-            result = self.handler.function(*self._arguments(item))
+            result = self.handler.function(*self.arguments(item))
             if inspect.iscoroutine(result):
                 result.close()
                 raise TypeError("it returned a coroutine, which nobody awaits: declare it with async def")  # noqa: TRY301
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as exc:  # noqa: BLE001 - whatever else it raises, a CancelledError too, stops nothing
-            return self._report(item[0], exc)
+            return self.report(item[0], exc)
         return None
 
     # Both
@@ -340,13 +346,15 @@ class Runner:
         if queue.is_full and queue.is_half_empty:
             on_room()
 
-    def _arguments(self, item: Item) -> tuple[Any, ...]:
+    def arguments(self, item: Item) -> tuple[Any, ...]:
+        """What the handler is called with."""
         topic, fields, origin = item
         model = self.handler.model
         data = fields if model is None or isinstance(fields, model) else model.model_validate(fields)
         return (data,) if origin is None else (data, event_meta(topic, fields, origin))
 
-    def _report(self, topic: str, exc: BaseException) -> BaseException:
+    def report(self, topic: str, exc: BaseException) -> BaseException:
+        """Count and log what the handler raised; returns it."""
         self.errors += 1
         now = time.monotonic()
         if self.errors <= _LOGGED_FAILURES or now >= self._next_log_at:
@@ -371,7 +379,7 @@ class WaitingRunner(Runner):
         super().put(topic, fields, envelope, source, scope)
 
 
-def _is_cancelled() -> bool:
+def is_cancelled() -> bool:
     """Whether this task is being cancelled, rather than a handler having awaited something that was."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

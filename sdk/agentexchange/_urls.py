@@ -10,7 +10,18 @@ from pydantic import SecretStr
 
 from agentexchange_schemas import Layout, LayoutError
 
-__all__ = ["API_KEY_MAX", "RedisUrl", "UpstreamUrl", "api_key_secret", "parse_base_url", "redis_url", "upstream_url"]
+from ._file_url import FileUrl, file_url
+
+__all__ = [
+    "API_KEY_MAX",
+    "FileUrl",
+    "RedisUrl",
+    "UpstreamUrl",
+    "api_key_secret",
+    "parse_base_url",
+    "redis_url",
+    "upstream_url",
+]
 
 API_KEY_MAX: Final = 256
 """Characters of an API key."""
@@ -19,7 +30,11 @@ _URL_MAX: Final = 2048
 _UPSTREAM_PATH: Final = "/ws/v1"
 _UPSTREAM: Final = {"ws": False, "http": False, "wss": True, "https": True}
 _REDIS: Final = ("redis", "rediss", "unix")
-_VALID: Final = "ws://, wss://, http:// or https:// (straight to the platform), redis://, rediss:// or unix:// (shared)"
+_FILE: Final = "file"
+_VALID: Final = (
+    "ws://, wss://, http:// or https:// (straight to the platform), redis://, rediss:// or unix:// (shared), "
+    "or file:// (a recording)"
+)
 _TLS_FILES: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _DEFAULT_PREFIX: Final = "ax"
 
@@ -93,13 +108,15 @@ def api_key_secret(api_key: str | SecretStr | None) -> SecretStr:
     return SecretStr(text)
 
 
-def parse_base_url(base_url: str) -> UpstreamUrl | RedisUrl:
-    """Read a ``base_url`` of either kind; the scheme decides.
+def parse_base_url(base_url: str) -> UpstreamUrl | RedisUrl | FileUrl:
+    """Read a ``base_url`` of any kind; the scheme decides.
 
     Raises:
         ValueError: not an address of one of these schemes; the message never repeats the URL, which may hold secrets.
     """
     parts = _split(base_url)
+    if parts.scheme == _FILE:
+        return file_url(parts)
     return _redis(parts) if parts.scheme in _REDIS else _upstream(parts)
 
 
@@ -136,7 +153,7 @@ def _split(base_url: str) -> SplitResult:
         _ = parts.port
     except ValueError:
         raise ValueError("base_url has a malformed host or port") from None
-    if parts.scheme not in (*_UPSTREAM, *_REDIS) or "://" not in text:
+    if parts.scheme not in (*_UPSTREAM, *_REDIS, _FILE) or "://" not in text:
         raise ValueError(f"base_url must begin with {_VALID}")
     if parts.fragment:
         raise ValueError("base_url must have no #fragment")

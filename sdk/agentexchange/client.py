@@ -1,4 +1,4 @@
-"""AgentExchangeWS: the client, straight to the platform or shared through Redis."""
+"""AgentExchangeWS: the client, straight to the platform, shared through Redis, or replaying a recording."""
 
 from __future__ import annotations
 
@@ -9,21 +9,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, TypeVar
 
 from agentexchange_schemas import Topic
-from agentexchange_schemas.layout import checked_name
 
-from ._acked.choice import acked_transport
-from ._direct import DirectTransport
+from ._clock import Clock
 from ._dispatch import DEFAULT_MAX_QUEUE, Dispatcher, HandlerStats
-from ._extras import redis_backed
 from ._freshness import freshness_of
 from ._handlers import Handler
 from ._lifecycle import DRAIN_TIMEOUT_S, Lifecycle
 from ._policy import HandlerOptions
 from ._scope import TaskScope
-from ._urls import RedisUrl, api_key_secret, parse_base_url
-from .candles import CandleSource
+from ._transports import CandlesName, Transports, check_positive
+from ._urls import FileUrl, api_key_secret, parse_base_url
 from .errors import UsageError
-from .upstream import AuthJudge, AuthPolicy, FeedOptions, PoolOptions
 
 if TYPE_CHECKING:
     import ssl
@@ -33,9 +29,8 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
-    from ._transport import Transport
-    from ._urls import UpstreamUrl
     from .freshness import Freshness
+    from .replay import Moment, ReplayControl, ReplayProgress
 
 __all__ = ["AgentExchangeWS", "ClientStats"]
 
@@ -47,7 +42,6 @@ _Function = TypeVar("_Function", bound="Callable[..., Any]")
 
 PolicyName: TypeAlias = Literal["conflate", "wait", "drop_oldest"]
 RecoverName: TypeAlias = Literal["all", "latest"]
-CandlesName: TypeAlias = Literal["auto", "upstream", "build"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +66,9 @@ class AgentExchangeWS:
     they do anywhere. Handlers may be added while connected, too, and every method may be called from any thread.
 
     Args:
-        api_key: the platform's key, ``ak_live_...``.
+        api_key: the platform's key, ``ak_live_...``. A recording needs none.
         base_url: ``ws://`` or ``wss://`` (also ``http(s)://``) for the platform itself, ``redis://``, ``rediss://`` or
-            ``unix://`` for a feed shared through Redis.
+            ``unix://`` for a feed shared through Redis, ``file:///data/day.axlog?speed=1`` to replay a recording.
         open_timeout: seconds for opening one connection to the platform.
         stale_after: seconds without any message after which the platform's connection is replaced.
         compression: whether to offer compression to the platform, which slows it down.
@@ -101,6 +95,9 @@ class AgentExchangeWS:
             random ending is added.
         client_name: what this program is called where ``agentexchange interest`` lists who wants what, on a Redis URL;
             by default host and process id. Programs may share a name.
+
+    Attributes:
+        clock: the time that handlers live in: now, or in a replay when the event in hand was received.
 
     Raises:
         ValueError: a missing or malformed key, a URL of another scheme, an option out of range.
@@ -129,28 +126,26 @@ class AgentExchangeWS:
         consumer: str | None = None,
         client_name: str | None = None,
     ) -> None:
-        self._api_key = api_key_secret(api_key)
+        check_positive(max_queue=max_queue)
         self._url = parse_base_url(base_url)
-        _check_positive(
-            open_timeout=open_timeout, stale_after=stale_after, max_queue=max_queue, recover_limit=recover_limit
-        )
-        if client_name is not None:
-            checked_name(client_name, "client_name")
-        self._client_name = client_name
-        self._recover_limit = recover_limit
-        self._candles = _candle_source(candles)
-        self._options = FeedOptions(
-            open_timeout_s=open_timeout,
-            stale_after_s=stale_after,
-            compression=compression,
-            ssl_context=ssl_context,
-        )
-        self._pool = _pool_options(max_sessions, ticker_all_from)
-        self._judge = AuthJudge(AuthPolicy.STRICT)
         self._topics: dict[Topic, None] = {}
         self._dispatcher = Dispatcher(max_queue=max_queue)
-        self._acked = acked_transport(
+        self.clock = Clock()
+        self._transports = Transports(
             self._url,
+            None if api_key is None and isinstance(self._url, FileUrl) else api_key_secret(api_key),
+            dispatcher=self._dispatcher,
+            topics=self._topics,
+            clock=self.clock,
+            stop=self.stop,
+            open_timeout=open_timeout,
+            stale_after=stale_after,
+            compression=compression,
+            ssl_context=ssl_context,
+            max_sessions=max_sessions,
+            ticker_all_from=ticker_all_from,
+            candles=candles,
+            recover_limit=recover_limit,
             group=group,
             resume=resume,
             start=start,
@@ -159,7 +154,7 @@ class AgentExchangeWS:
             consumer=consumer,
             client_name=client_name,
         )
-        self._life = Lifecycle(self._dispatcher, self._maker(self._url))
+        self._life = Lifecycle(self._dispatcher, self._transports)
         self._scope: TaskScope | None = None
 
     def __repr__(self) -> str:
@@ -292,7 +287,40 @@ class AgentExchangeWS:
             ValueError: not a topic.
         """
         asked = _topic(topic)
-        return freshness_of(asked, self._dispatcher, self._life.outlook(asked))
+        return freshness_of(asked, self._dispatcher, self._life.outlook(asked), self.clock)
+
+    # Replay
+
+    def replay(
+        self,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        *,
+        speed: float | None = None,
+        on_progress: Callable[[ReplayProgress], object] | None = None,
+        progress_bar: bool | None = None,
+    ) -> ReplayControl:
+        """Make each `connect` from now on a replay of what was recorded, with the same handlers.
+
+        Events come from the logs of a Redis URL, or from the recording of a ``file://`` URL, which is replayed in any
+        case. The replay ends by itself, and `connect` returns.
+
+        Args:
+            start: the first moment: a datetime, ISO text, "10m ago", the id of a log entry, or an event such as
+                ``ticker:BTCUSDT@123``. None: what the URL says, else the beginning.
+            end: the first moment no longer wanted. None: what the URL says, else the end.
+            speed: recorded seconds per real second; 0: as fast as handlers take it. None: what the URL says, else 1.
+            on_progress: called on the event loop, at most five times a second and at the end.
+            progress_bar: whether to show one on stderr; None: if that is a terminal.
+
+        Returns:
+            The handle that pauses, steps, seeks and tells how far it is.
+
+        Raises:
+            UsageError: straight from the platform, which keeps no log, or with ``group=`` or ``resume=``.
+            ValueError: not a moment, or not a speed.
+        """
+        return self._transports.replay(start, end, speed=speed, on_progress=on_progress, progress_bar=progress_bar)
 
     # Life
 
@@ -304,7 +332,9 @@ class AgentExchangeWS:
         Raises:
             AuthenticationError: the platform refuses the key.
             ConnectionError: the connection fails in a way that retrying cannot mend.
-            UsageError: it is running already.
+            RecordingError: a recording is foreign, of a later version, or damaged; what comes before was delivered.
+            OSError: a recording cannot be read.
+            UsageError: it is running already, or a recording of several accounts is replayed and none is named.
         """
         await self._life.run()
 
@@ -348,7 +378,7 @@ class AgentExchangeWS:
         Raises:
             ValueError: ``timeout`` is not more than 0.
         """
-        _check_positive(timeout=timeout)
+        check_positive(timeout=timeout)
         self._life.stop(drain_s=timeout if drain else None)
 
     async def __aenter__(self) -> Self:
@@ -403,47 +433,6 @@ class AgentExchangeWS:
         self._topics.pop(topic, None)
         self._dispatcher.close(topic)
 
-    def _maker(self, url: UpstreamUrl | RedisUrl) -> Callable[[], Transport]:
-        """How to build the transport of one run."""
-        if isinstance(url, RedisUrl):
-            shared: Callable[..., Transport] = self._acked or self._shared()
-            return lambda: shared(url, self._api_key, dispatcher=self._dispatcher, topics=tuple(self._topics))
-        return lambda: DirectTransport(
-            url,
-            self._api_key,
-            dispatcher=self._dispatcher,
-            topics=tuple(self._topics),
-            auth=self._judge,
-            options=self._options,
-            pool=self._pool,
-            candles=self._candles,
-        )
-
-    def _shared(self) -> Callable[..., Transport]:
-        make_options = redis_backed("_shared.options", "SharedOptions")
-        options = make_options(recover_limit=self._recover_limit, client_name=self._client_name)
-        return partial(redis_backed("_shared.transport", "SharedTransport"), options=options)
-
 
 def _topic(topic: str | Topic) -> Topic:
     return topic if isinstance(topic, Topic) else Topic.parse(topic)
-
-
-def _candle_source(name: str) -> CandleSource:
-    try:
-        return CandleSource(name)
-    except ValueError:
-        raise ValueError(f"candles must be one of {', '.join(CandleSource)}, not {name!r}") from None
-
-
-def _pool_options(max_sessions: int, ticker_all_from: int | None) -> PoolOptions:
-    _check_positive(max_sessions=max_sessions)
-    if ticker_all_from is not None:
-        _check_positive(ticker_all_from=ticker_all_from)
-    return PoolOptions(max_sessions=max_sessions, fold_from=ticker_all_from)
-
-
-def _check_positive(**options: float) -> None:
-    for name, value in options.items():
-        if not value > 0:
-            raise ValueError(f"{name} must be more than 0, not {value!r}")

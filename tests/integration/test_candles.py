@@ -199,7 +199,7 @@ async def test_straight_and_shared_give_the_same_candles(redis_server: RedisServ
     market, shared, straight = CandleMarket(at("11:59:10"), api_key=KEY), defaultdict(list), defaultdict(list)
     async with market.exchange:
         ws = AgentExchangeWS(KEY, market.exchange.url)
-        ws._options = fast(market.clock)
+        ws._transports._options = fast(market.clock)
         noting(straight, MINUTE, QUARTER)(ws)
         async with running(market, new_worker(market, redis_server, "w1", MINUTE, QUARTER)) as worker, ws:
             await market.exchange.control.wait_for_connections(2)

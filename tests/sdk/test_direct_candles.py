@@ -37,7 +37,7 @@ class Noting:
 def straight(market: CandleMarket, *, candles: CandlesName = "auto") -> AgentExchangeWS:
     """A client on the market's clock."""
     ws = AgentExchangeWS(DEMO_KEY, market.exchange.url, candles=candles)
-    ws._options = fast(market.clock)
+    ws._transports._options = fast(market.clock)
     market.arrived = lambda: int(ws.stats().transport.get("events", 0))
     return ws
 

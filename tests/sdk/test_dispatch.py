@@ -495,4 +495,4 @@ def test_routes_are_bounded() -> None:
     add(dispatcher, lambda _data: None, BTC)
     for number in range(20_000):
         dispatcher.event(f"ticker:S{number}", {})
-    assert len(dispatcher._routes) <= 8192
+    assert len(dispatcher.routes) <= 8192

@@ -7,6 +7,7 @@ from types import ModuleType
 import pytest
 
 import agentexchange
+import agentexchange.replay
 
 
 def run(program: str) -> str:
@@ -26,9 +27,15 @@ def test_every_public_name_is_there_and_every_name_there_is_public() -> None:
     assert there - {"annotations", "TYPE_CHECKING", "Any", "has_redis", "redis_backed"} == set(agentexchange.__all__)
 
 
-def test_an_unknown_name_is_an_attribute_error() -> None:
+@pytest.mark.parametrize("module", [agentexchange, agentexchange.replay])
+def test_an_unknown_name_is_an_attribute_error(module: ModuleType) -> None:
     with pytest.raises(AttributeError, match="NoSuchName"):
-        _ = agentexchange.NoSuchName
+        _ = module.NoSuchName
+
+
+def test_every_name_of_a_replay_is_there() -> None:
+    for name in agentexchange.replay.__all__:
+        assert getattr(agentexchange.replay, name)
 
 
 def test_importing_it_brings_neither_redis_nor_the_sandbox() -> None:
@@ -45,10 +52,16 @@ import sys
 sys.modules["redis"] = sys.modules["hiredis"] = None
 from agentexchange import *
 AgentExchangeWS("k", "ws://localhost:1")
-for ask in (lambda: AgentExchangeWS("k", "redis://localhost"), lambda: sys.modules["agentexchange"].LatestReader):
+AgentExchangeWS(base_url="file:///day.axlog")
+package = sys.modules["agentexchange"]
+for ask in (
+    lambda: AgentExchangeWS("k", "redis://localhost"),
+    lambda: package.LatestReader,
+    lambda: package.replay.RedisSource,
+):
     try:
         ask()
     except MissingExtraError as exc:
         print(isinstance(exc, ImportError), exc)
 """
-    assert run(program).splitlines() == ['True a shared feed needs redis: pip install "agentexchange[redis]"'] * 2
+    assert run(program).splitlines() == ['True a shared feed needs redis: pip install "agentexchange[redis]"'] * 3

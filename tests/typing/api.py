@@ -12,6 +12,7 @@ from agentexchange import (
     AuthenticationError,
     Candle,
     ClientStats,
+    Clock,
     ConnectionError,  # noqa: A004 - the documented name
     EventMeta,
     FeedState,
@@ -20,10 +21,14 @@ from agentexchange import (
     HandlerStats,
     OrderUpdate,
     Portfolio,
+    ReplayControl,
+    ReplayProgress,
     Ticker,
     Topic,
 )
 from agentexchange.recording import Cut, Lane, Recording, RecordingWriter, WriterOptions, moment_us
+from agentexchange.replay import EventName, FileSource, RedisSource, Source
+from agentexchange.serving import RecordedControl, RecordedExchange
 
 ws = AgentExchangeWS(api_key="ak_live_...", base_url="ws://localhost:8000")
 AgentExchangeWS("ak_live_...", "redis://localhost", max_queue=100)
@@ -155,3 +160,46 @@ def recordings() -> None:
     Recording("day.axlog").events(topic="orders")  # type: ignore[call-arg]
     WriterOptions(fsync="often")  # type: ignore[arg-type]
     assert_type(moment_us("10m ago", now_us=0), int)
+
+
+async def replays() -> None:
+    player = AgentExchangeWS(base_url="file:///data/day.axlog?speed=0")
+    control = player.replay("10m ago", datetime(2026, 1, 1, tzinfo=UTC), speed=2, on_progress=print, progress_bar=None)
+    assert_type(control, ReplayControl)
+    player.replay(EventName("ticker:BTCUSDT", 123), speed=0.5)
+    control.pause()
+    control.resume()
+    control.step()
+    control.step(5)
+    control.seek("ticker:BTCUSDT@123")
+    control.speed = 0
+    control.stop()
+    await control.finished()
+    progress = control.progress
+    assert_type(progress, ReplayProgress)
+    assert_type((progress.share, progress.time, progress.events), tuple[float, datetime | None, int])
+    assert_type((progress.events_per_s, progress.behind_s, progress.is_paused), tuple[float, float, bool])
+    assert_type(player.clock, Clock)
+    assert_type((player.clock.now(), player.clock.time()), tuple[datetime, float])
+    player.replay(10)  # type: ignore[arg-type]
+    control.step("5")  # type: ignore[arg-type]
+
+
+async def sources(shared: RedisSource) -> None:
+    async with FileSource("day.axlog") as day:
+        source: Source = day
+        assert_type((source.first_us, source.last_us, source.scopes), tuple[int | None, int | None, tuple[str, ...]])
+        assert_type(await source.locate(EventName.parse("orders@1")), int | None)
+    source = shared
+
+
+async def serving() -> None:
+    async with RecordedExchange("day.axlog", speed=10, at_end="loop", start="10m ago", dialect="page") as exchange:
+        assert_type(exchange.url, str)
+        assert_type(exchange.control, RecordedControl)
+        assert_type(exchange.span, tuple[datetime, datetime])
+        assert_type(exchange.control.positions, dict[int, datetime])
+        exchange.control.set_speed(0)
+        await exchange.control.wait_for_ends(1, timeout=5)
+    RecordedExchange("day.axlog", at_end="later")  # type: ignore[arg-type]
+    RecordedExchange("day.axlog", rate=5)  # type: ignore[call-arg]

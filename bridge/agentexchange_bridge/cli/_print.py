@@ -1,109 +1,159 @@
-"""Events as lines: JSON for programs, columns for people."""
+"""Prints events, whether handlers bring them one by one or a log brings them in runs."""
 
 from __future__ import annotations
 
-import json
 import sys
 import threading
+import time
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
+
+from agentexchange.recording import topic_of
+from agentexchange_bridge.rows import STATUS, Row, row_of, row_of_event
+from agentexchange_schemas import EnvelopeError, FeedStatus
+from agentexchange_schemas.envelope import decode
+
+from ._shapes import Table
+from ._table import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from datetime import datetime
+    from collections.abc import Callable, Sequence
+    from typing import Any
 
     from agentexchange import EventMeta
-    from agentexchange_schemas import FeedStatus
+
+    from ._shapes import Shape
+    from ._wanted import Wanted
 
 __all__ = ["EventPrinter"]
 
-_SHOWN_IN_TOPIC: Final = ("symbol", "interval")
-
 
 class EventPrinter:
-    """Prints events of several handlers, which call it from threads of their own.
+    """Prints events of several handlers, which call it from threads of their own, or of a log.
 
     A slow reader of stdout so holds up only the printing, never the connection.
 
     Args:
-        as_json: JSON lines instead of columns.
-        count: how many events to print; None for no end.
+        shape: how they look.
+        wanted: which of them.
+        count: how many to print; None for no end.
         done: called when that many are printed, or when stdout is gone.
+
+    Attributes:
+        is_done: whether it was.
     """
 
-    def __init__(self, *, as_json: bool, count: int | None, done: Callable[[], None]) -> None:
+    def __init__(self, *, shape: Shape, wanted: Wanted, count: int | None, done: Callable[[], None]) -> None:
+        self.is_done = False
+        self._wanted = wanted
         self._left = count
         self._done = done
         self._failure: OSError | None = None
+        self._has_junk = False
         self._lock = threading.Lock()
-        self._line = json_line if as_json else plain_line
-        self._write = print if as_json or not sys.stdout.isatty() else _terminal_writer()
+        self._line = shape.line
+        self._print = _terminal_printer(shape) if isinstance(shape, Table) and sys.stdout.isatty() else self._write
+        if shape.head is not None:
+            sys.stdout.write(f"{shape.head}\n")
 
     def event(self, data: dict[str, Any], meta: EventMeta) -> None:
-        """Print one event."""
-        line = self._line(data, meta)
-        with self._lock:
-            if self._failure is not None or self._left == 0:
-                return
-            try:
-                self._write(line)
-                sys.stdout.flush()
-            except OSError as exc:  # raised later on the main thread: in a handler it would only be logged
-                self._failure = exc
-            if self._left is not None:
-                self._left -= 1
-            if self._failure is not None or self._left == 0:
-                self._done()
+        """Print one event of a handler, if it is wanted; does not raise."""
+        if self._wanted.takes(meta.topic):
+            self._handed([row_of_event(data, meta)])
 
     def status(self, status: FeedStatus) -> None:
-        """Say on stderr what the feed's state is."""
-        where = " ".join(part for part in (status.scope, status.topic) if part)
-        why = ", ".join(part for part in (status.cause, status.message) if part)
-        print(f"feed {where + ' ' if where else ''}{status.state}{': ' + why if why else ''}", file=sys.stderr)
+        """Print what the feed's state is: as an event where these are wanted, else on stderr; does not raise."""
+        if not self._wanted.has_notices:
+            _say(status)
+            return
+        now_us = time.time_ns() // 1000
+        self._handed([Row(STATUS, status.scope, None, None, None, now_us, None, "live", status.to_fields())])
+
+    def log(self, scope: str, raws: Sequence[bytes], source: str) -> None:
+        """Print the wanted ones of a run of envelopes; states of the feed that are no wanted events go to stderr.
+
+        What is no envelope is left out, and said once.
+
+        Raises:
+            OSError: stdout is gone.
+        """
+        rows = []
+        for raw in raws:
+            try:
+                if (row := self._row(scope, raw, source)) is not None:
+                    rows.append(row)
+            except EnvelopeError as exc:
+                self._junk(scope, exc)
+        with self._lock:
+            self._take(rows)
 
     def raise_failure(self) -> None:
         """Raise what went wrong with stdout, such as BrokenPipeError, if anything did."""
         if self._failure is not None:
             raise self._failure
 
+    def _row(self, scope: str, raw: bytes, source: str) -> Row | None:
+        topic = topic_of(raw)
+        if self._wanted.takes(topic):
+            return row_of(scope, decode(raw), source)
+        if topic == STATUS:
+            _say(FeedStatus.from_fields(decode(raw).data))
+        return None
 
-def json_line(data: dict[str, Any], meta: EventMeta) -> str:
-    """One event with its metadata as a JSON object."""
-    known = {
-        "topic": meta.topic,
-        "scope": meta.scope,
-        "epoch": meta.epoch,
-        "seq": meta.seq,
-        "upstream_time": _iso(meta.upstream_time),
-        "received_time": _iso(meta.received_time),
-        "written_time": _iso(meta.written_time),
-        "log_id": meta.log_id,
-        "source": meta.source,
-        "data": data,
-    }
-    return json.dumps(known, ensure_ascii=False, separators=(",", ":"))
+    def _junk(self, scope: str, exc: EnvelopeError) -> None:
+        if not self._has_junk:
+            print(f"{scope}: what is no event is left out: {printable(str(exc))}", file=sys.stderr)
+        self._has_junk = True
+
+    def _handed(self, rows: list[Row]) -> None:
+        with self._lock:
+            if self._failure is not None:
+                return
+            try:
+                self._take(rows)
+            except OSError as exc:  # raised later on the main thread: in a handler it would only be logged
+                self._failure = exc
+                self._end()
+
+    def _take(self, rows: list[Row]) -> None:
+        if self.is_done:
+            return
+        held = [row for row in rows if self._wanted.holds(row)]
+        if self._left is not None:
+            held = held[: self._left]
+            self._left -= len(held)
+        if held:
+            self._print(held)
+            sys.stdout.flush()
+        if self._left == 0:
+            self._end()
+
+    def _end(self) -> None:
+        self.is_done = True
+        self._done()
+
+    def _write(self, rows: list[Row]) -> None:
+        sys.stdout.write("".join(f"{self._line(row)}\n" for row in rows))
 
 
-def plain_line(data: dict[str, Any], meta: EventMeta) -> str:
-    """One event for people: when it was received (local time), topic, place in the sequence, fields."""
-    time = meta.received_time.astimezone().strftime("%H:%M:%S.%f")[:-3]
-    seq = "" if meta.seq is None else f" #{meta.seq}"
-    mark = "" if meta.source == "live" else f" [{meta.source}]"
-    fields = " ".join(
-        f"{name}={value}" for name, value in data.items() if value is not None and name not in _SHOWN_IN_TOPIC
-    )
-    return f"{time} {meta.topic}{seq}{mark} {fields}"
+def _say(status: FeedStatus) -> None:
+    where = " ".join(part for part in (status.scope, status.topic) if part)
+    why = ", ".join(part for part in (status.cause, status.message) if part)
+    text = f"feed {where + ' ' if where else ''}{status.state}{': ' + why if why else ''}"
+    print(printable(text), file=sys.stderr)
 
 
-def _iso(time: datetime | None) -> str | None:
-    return None if time is None else time.isoformat().replace("+00:00", "Z")
-
-
-def _terminal_writer() -> Callable[[str], None]:
+def _terminal_printer(shape: Table) -> Callable[[list[Row]], None]:
     """With colours where rich is installed."""
     if find_spec("rich") is None:
-        return print
+        return lambda rows: print("\n".join(map(shape.line, rows)))
     from rich.console import Console
+    from rich.text import Text
 
-    console = Console(soft_wrap=True)
-    return lambda line: console.print(line, markup=False, emoji=False)
+    console, space = Console(soft_wrap=True), (" ", "")
+    return lambda rows: console.print(
+        Text("\n").join(
+            Text.assemble(*(part for cell in shape.cells(row) for part in (cell, space)), end="") for row in rows
+        ),
+        highlight=False,
+    )

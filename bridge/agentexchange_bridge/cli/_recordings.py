@@ -99,10 +99,11 @@ def moment(text: str | None, command: str, flag: str) -> int | None:
 def file_errors(command: str, path: Path) -> Iterator[None]:
     """Say in one line what is wrong with a file, and what with Redis."""
     from agentexchange import AgentExchangeError
+    from agentexchange_schemas import EnvelopeError
 
     try:
         yield
-    except AgentExchangeError as exc:
+    except (AgentExchangeError, EnvelopeError) as exc:
         raise CommandError(f"{command}: {exc}") from None
     except BrokenPipeError:
         raise

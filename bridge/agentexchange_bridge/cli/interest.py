@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ._errors import CommandError, UsageError
 from ._loop import run_stoppable, unless_stopped
+from ._table import amount, duration, table
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator
 
     from agentexchange._urls import RedisUrl
     from agentexchange.redis import RespStream
@@ -144,10 +145,10 @@ def _print_json(shown: list[Found]) -> None:
 
 def _print_table(shown: list[Found]) -> None:
     rows = [_values(found) for found in shown]
-    for line in _table([_HEAD, *map(_cells, rows)]):
+    for line in table([_HEAD, *map(_cells, rows)]):
         print(line)
     topics = {topic for values in rows for topic in values["topics"]}
-    print(f"\n{_count(len(rows), 'program')}, {_count(len(topics), 'topic')}")
+    print(f"\n{amount(len(rows), 'program')}, {amount(len(topics), 'topic')}")
 
 
 def _values(found: Found) -> dict[str, Any]:
@@ -176,28 +177,7 @@ def _cells(values: dict[str, Any]) -> tuple[str, ...]:
         values["account"][:_SHORT],
         values["name"],
         values["host"],
-        _duration(values["age_s"]),
-        _duration(values["renewed_s"]),
+        duration(values["age_s"]),
+        duration(values["renewed_s"]),
         (" ".join(topics[:_SHOWN_TOPICS]) + more) or "none",
     )
-
-
-def _table(rows: list[tuple[str, ...]]) -> Iterable[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
-
-
-def _duration(seconds: float) -> str:
-    """In its two largest units, such as ``2h 5m``."""
-    left = int(seconds)
-    parts: list[str] = []
-    for unit, size in (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)):
-        count, left = divmod(left, size)
-        if count or (unit == "s" and not parts):
-            parts.append(f"{count}{unit}")
-    return " ".join(parts[:2])
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from agentexchange._urls import UpstreamUrl, parse_base_url
+from agentexchange._urls import FileUrl, UpstreamUrl, parse_base_url
 
 from ._errors import UsageError
 from ._loop import run_stoppable
@@ -106,9 +106,12 @@ def _source(text: str | None) -> RedisUrl | UpstreamUrl:
     if text is None:
         return redis_source(text, "record")
     try:
-        return parse_base_url(text)
+        url = parse_base_url(text)
     except ValueError as exc:
         raise UsageError(f"record: {exc}") from None
+    if isinstance(url, FileUrl):
+        raise UsageError("record: --url must be a feed: redis:// or wss://; to copy a recording, use export")
+    return url
 
 
 def _key(file: Path | None) -> SecretStr | None:

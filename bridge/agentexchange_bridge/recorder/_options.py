@@ -5,18 +5,35 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from agentexchange.recording import TopicChoice
 from agentexchange.redis import StreamOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from agentexchange._urls import RedisUrl
-    from agentexchange.recording import RotatingWriter
+    from agentexchange.recording import Lane
 
-__all__ = ["RecorderOptions", "RecorderStats"]
+__all__ = ["LogSink", "RecorderOptions", "RecorderStats"]
+
+
+class LogSink(Protocol):
+    """Takes what is read; a `RotatingWriter` is one."""
+
+    @property
+    def lanes(self) -> Sequence[Lane]:
+        """The logs of which it has something."""
+
+    def last_us(self, lane: Lane) -> int | None:
+        """``r`` of a log's last event, where reading goes on; None where it has none."""
+
+    def add(self, lane: Lane, raws: Sequence[bytes]) -> None:
+        """The next events of one log, in its order; maybe none."""
+
+    def tick(self) -> None:
+        """Called after each read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +58,7 @@ class RecorderOptions:
     """
 
     url: RedisUrl
-    writer: RotatingWriter
+    writer: LogSink
     scopes: tuple[str, ...] | None = None
     accounts: tuple[str, ...] = ()
     topics: TopicChoice = field(default_factory=TopicChoice)

@@ -37,6 +37,7 @@ class Recorder:
         self._options = options
         self._sources: list[LogSource] = []
         self._has_worked = False
+        self._has_waited = False
         self._delays = _new_delays()
         self.stats = RecorderStats()
 
@@ -78,7 +79,7 @@ class Recorder:
                 return layout
             if not is_told:
                 self._options.tell(f"no bridge has written under the prefix '{prefix}' yet: waiting for one")
-                is_told = True
+                is_told = self._has_waited = True
             await _pause(self._options.look_every_s, stop)
         return None
 
@@ -95,9 +96,12 @@ class Recorder:
         ]
 
     def _resumed_us(self) -> int | None:
-        """Up to when an earlier recorder had read every log: a log it had nothing of begins there. None for none."""
+        """Up to when an earlier recorder had read every log: a log it had nothing of begins there.
+
+        Without one, all of logs that began while this one waited; None for what comes next in logs that were there.
+        """
         writer = self._options.writer
-        return max((writer.last_us(lane) or 0 for lane in writer.lanes), default=None)
+        return max((writer.last_us(lane) or 0 for lane in writer.lanes), default=0 if self._has_waited else None)
 
     def _worked(self) -> None:
         """A read was answered: the connection is good."""

@@ -12,9 +12,10 @@ from agentexchange_schemas.layout import LOG_ID_FIELD
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agentexchange.recording import RotatingWriter
     from agentexchange.redis import RespStream
     from agentexchange_schemas import Layout
+
+    from ._options import LogSink
 
 __all__ = ["LogSource"]
 
@@ -40,7 +41,7 @@ class LogSource:
         scope: str,
         key: str,
         *,
-        writer: RotatingWriter,
+        writer: LogSink,
         wants: Callable[[str], bool],
         start_us: int | None,
     ) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, TextIO
 
-from agentexchange._shared.read import utc_of
-from agentexchange_schemas.envelope import decode, log_id
+from agentexchange_bridge.rows import json_line, row_of
+from agentexchange_schemas.envelope import decode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,27 +23,6 @@ def write_lines(runs: Iterable[LaneRun], file: TextIO) -> int:
     """
     count = 0
     for lane, raws in runs:
-        file.writelines(_line(lane.scope, raw) for raw in raws)
+        file.writelines(f"{json_line(row_of(lane.scope, decode(raw)))}\n" for raw in raws)
         count += len(raws)
     return count
-
-
-def _line(scope: str, raw: bytes) -> str:
-    envelope = decode(raw)
-    known = {
-        "topic": envelope.topic,
-        "scope": scope,
-        "epoch": envelope.epoch,
-        "seq": envelope.seq,
-        "upstream_time": None if envelope.upstream_ms is None else _iso(envelope.upstream_ms * 1000),
-        "received_time": _iso(envelope.received_us),
-        "written_time": None if envelope.written_us is None else _iso(envelope.written_us),
-        "log_id": None if envelope.seq is None else log_id(envelope.received_us),
-        "source": "recorded",
-        "data": envelope.data,
-    }
-    return f"{json.dumps(known, ensure_ascii=False, separators=(',', ':'))}\n"
-
-
-def _iso(us: int) -> str:
-    return utc_of(us).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from agentexchange._transport import Transport
-    from agentexchange._urls import UpstreamUrl
+    from agentexchange._urls import FileUrl, UpstreamUrl
 
 __all__ = ["acked_transport"]
 
 
 def acked_transport(
-    url: UpstreamUrl | RedisUrl,
+    url: UpstreamUrl | RedisUrl | FileUrl,
     *,
     group: str | None,
     resume: str | None,

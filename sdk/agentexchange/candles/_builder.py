@@ -126,6 +126,16 @@ class CandleBuilder:
         self._next_ms = min(series.next_ms, self._next_ms) if len(self._series) > 1 else series.next_ms
         return series
 
+    def begin_again(self, now_us: int) -> None:
+        """Build what is wanted as if it were from ``now_us`` on, a time that may lie before all others so far."""
+        wanted = [(series.symbol, *slot) for series in self._series.values() for slot in series.wanted()]
+        self._series, self._forming = {}, {}
+        is_blind, self._unseen = self._unseen.lasts_since is not None, Spans()
+        for symbol, interval, forming in wanted:
+            self.want(symbol, interval, now_us, forming=forming)
+        if is_blind:
+            self.blind(now_us)
+
     # Ticks
 
     def tick(self, symbol: str, price: str, quantity: str | None, upstream_ms: int | None, received_us: int) -> bool:

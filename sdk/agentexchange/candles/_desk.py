@@ -9,6 +9,7 @@ from agentexchange_schemas import ALL, FeedState, Kind, Topic
 
 from ._builder import BuilderOptions, BuilderStats, BuiltCandle, CandleBuilder
 from ._chooser import CandleSource, ChooserStats, SourceChooser
+from ._feed_time import FeedTime
 from ._sight import Sight
 from ._time import open_ms_of
 
@@ -42,13 +43,14 @@ class CandleDesk:
 
     A symbol's ticks count as missed from `want` until its ticker has settled upstream (`settle`), while the feed is
     blind, and while its ticker has trouble of its own (`blind`). Times in ``…_us`` are µs since the Unix epoch, on one
-    clock, that of the ticks' arrival.
+    clock, that of the ticks' arrival. Where the first ticks are of the past, as from a served recording, the newest
+    tick's time takes that clock's place, and every symbol begins anew there.
 
     Attributes:
         mode: where candles may come from.
         stats: what happened.
         tick: takes a tick: symbol, price, quantity, upstream's time in ms or None, arrival in µs. The hot path.
-            `CandleBuilder.tick` itself: a call less for each.
+            `CandleBuilder.tick` itself, once the feed has proved to be of our time: a call less for each.
     """
 
     def __init__(
@@ -61,13 +63,28 @@ class CandleDesk:
         self.mode = mode
         self.stats = stats or DeskStats()
         self._builder = CandleBuilder(options, stats=self.stats.builder)
-        self.tick: Callable[[str, str, str | None, int | None, int], bool] = self._builder.tick
+        self.tick: Callable[[str, str, str | None, int | None, int], bool] = self._judged_tick
         self._builds = mode is not CandleSource.UPSTREAM
         self._intervals: dict[str, set[str]] = {}
         self._choosers: dict[str, SourceChooser] = {}
         self._waiting: set[str] = set()
         self._sight = Sight(self._builder.blind)
+        self._time = FeedTime()
         self._due: list[BuiltCandle] = []
+
+    # Ticks
+
+    def _judged_tick(
+        self, symbol: str, price: str, quantity: str | None, upstream_ms: int | None, received_us: int
+    ) -> bool:
+        """Take a tick while it is open, or past, which time the feed lives in."""
+        if self._time.see(upstream_ms, received_us):
+            now_us = self._time.at(received_us)
+            self._builder.begin_again(now_us)
+            self._sight.tell_again(now_us)
+        if self._time.is_now:
+            self.tick = self._builder.tick
+        return self._builder.tick(symbol, price, quantity, upstream_ms, self._time.at(received_us))
 
     # What is wanted
 
@@ -83,6 +100,7 @@ class CandleDesk:
 
     def want(self, topic: Topic, now_us: int) -> None:
         """Give candles of ``topic`` from ``now_us`` on. Idempotent."""
+        now_us = self._time.at(now_us)
         symbol, interval = _names(topic)
         intervals = self._intervals.setdefault(symbol, set())
         if interval in intervals:
@@ -102,6 +120,7 @@ class CandleDesk:
 
     def unwant(self, topic: Topic, now_us: int) -> None:
         """Give them no more. Idempotent."""
+        now_us = self._time.at(now_us)
         symbol, interval = _names(topic)
         intervals = self._intervals.get(symbol, set())
         if interval not in intervals:
@@ -145,7 +164,7 @@ class CandleDesk:
             ``topic``.
         """
         chooser = self._choosers.get(topic)
-        return [] if chooser is None else _named(topic, chooser.upstream(fields, now_us))
+        return [] if chooser is None else _named(topic, chooser.upstream(fields, self._time.at(now_us)))
 
     def refused(self, topic: str) -> None:
         """Upstream refuses the candles of ``topic``."""
@@ -184,6 +203,7 @@ class CandleDesk:
 
         After a span of all, every symbol's ticks count as missed until its ticker has settled again.
         """
+        since_us, until_us = self._time.at(since_us), None if until_us is None else self._time.at(until_us)
         if symbol is None or symbol == ALL:
             self._builder.blind(since_us, until_us)
             if until_us is None:
@@ -196,12 +216,13 @@ class CandleDesk:
         """Ask of which tickers what upstream sends comes from here on, and count their ticks as seen from now on."""
         for symbol in self._sight.waiting():
             if has_settled(Topic.ticker(symbol)):
-                self._sight.settled(symbol, now_us)
+                self._sight.settled(symbol, self._time.at(now_us))
 
     # On the clock
 
     def poll(self, now_us: int) -> list[BuiltCandle]:
         """What is to be published now, in order: call it a few times a second."""
+        now_us = self._time.at(now_us)
         due, self._due = self._due, []
         for topic, fields in self._builder.close_due(now_us):
             due += self._built(topic, fields, now_us)
@@ -240,7 +261,7 @@ class CandleDesk:
         """
         if self._due or self._waiting or not self._builds:
             return None
-        return self._builder.state(now_us)
+        return self._builder.state(self._time.at(now_us))
 
     def history(self) -> DeskHistory:
         """Collects closed candles for `restore`; nothing may be wanted, unwanted or polled until then."""
@@ -252,6 +273,7 @@ class CandleDesk:
         Raises:
             CandleStateError: ``state`` is not a state; nothing has changed: call it again without.
         """
+        now_us = self._time.at(now_us)
         history = closed if isinstance(closed, DeskHistory) else self.history()
         for fields in () if isinstance(closed, DeskHistory) else closed:
             history.add(fields, now_us)

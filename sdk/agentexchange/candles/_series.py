@@ -90,6 +90,10 @@ class Series:
             self.topics[interval] = f"candles:{self.symbol}:{interval}"
         return slot
 
+    def wanted(self) -> list[tuple[str, bool]]:
+        """Its intervals, and whether they are told while they form."""
+        return [(interval, slot.forming) for interval, slot in self.slots.items()]
+
     def opened(self, start: int, price: str) -> Bar:
         """The open minute that begins at ``start``, a new one where it had no tick.
 

@@ -29,11 +29,6 @@ class TopicChoice:
         self._all_tickers = any(topic.is_wildcard for topic in self._parsed or ())
         self._notices = notices
 
-    @property
-    def is_everything(self) -> bool:
-        """Whether nothing is left out."""
-        return self._parsed is None and self._notices
-
     def wants(self, topic: str) -> bool:
         """Whether ``topic`` is one of them."""
         if topic == STATUS_TOPIC:

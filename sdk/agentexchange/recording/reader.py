@@ -97,6 +97,11 @@ class Recording:
         return sum(block.events for block in self._directory.blocks)
 
     @property
+    def blocks(self) -> int:
+        """How many blocks it is stored in."""
+        return len(self._directory.blocks)
+
+    @property
     def first_us(self) -> int | None:
         """``r`` of the first event; None where there is none."""
         return min((block.first_us for block in self._directory.blocks), default=None)
@@ -114,6 +119,14 @@ class Recording:
     def lane_ends(self) -> dict[Lane, int]:
         """``r`` of each lane's last event."""
         return {lane: self._directory.last_us(lane) or 0 for lane in self._lanes}
+
+    def lane_spans(self) -> dict[Lane, tuple[int, int]]:
+        """``r`` of each lane's first and last event."""
+        spans: dict[Lane, tuple[int, int]] = {}
+        for block in self._directory.blocks:
+            lane = self._lanes[block.lane]
+            spans[lane] = (spans.get(lane, (block.first_us,))[0], block.last_us)
+        return spans
 
     @property
     def topics(self) -> tuple[str, ...]:
@@ -180,11 +193,12 @@ class Recording:
         wanted = topics if isinstance(topics, TopicChoice) else TopicChoice(topics, notices=notices)
         blocks = self._chosen(start_us, end_us, wanted, None if scopes is None else set(scopes))
         cut_off = _Edges(start_us, end_us)
+        is_all = len(wanted.among(self._directory.topics)) == len(self._directory.topics)
 
         try:
             for lane, raws in merged(blocks, self._load):
                 run = cut_off(raws)
-                if not wanted.is_everything:
+                if not is_all:
                     run = _only(wanted.wants, run)
                 if run:
                     yield LaneRun(self._lanes[lane], run)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["FileSource"]
 
 _log: Final = logging.getLogger("agentexchange.replay")
-_AT_ONCE: Final = 4096  # events that are read in one go on the thread, or a block
+_AT_ONCE_BYTES: Final = 1024 * 1024  # that are read in one go on the thread, or a block
 
 
 class _Part(NamedTuple):
@@ -50,6 +50,7 @@ class FileSource:
         self._tell = tell
         self._stack = ExitStack()
         self._lock = threading.Lock()  # a file has one place that is read from
+        self._is_closed = False
         self._faults: list[RecordingError] = []
         self.recordings: list[Recording] = []
 
@@ -84,13 +85,17 @@ class FileSource:
             RecordingError: one is foreign, or of a later version.
             OSError: one cannot be read.
         """
-        await asyncio.to_thread(self._open)
+        try:
+            await asyncio.to_thread(self._open)
+        except asyncio.CancelledError:
+            self._close()  # what the thread has opened, or is about to
+            raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await asyncio.to_thread(self._close)
+        self._close()
 
     async def runs(
         self,
@@ -121,12 +126,10 @@ class FileSource:
     # On the thread
 
     def _open(self) -> None:
-        try:
-            for path in self._paths:
-                self.recordings.append(self._stack.enter_context(self._opened(path)))
-        except BaseException:
-            self._stack.close()
-            raise
+        with self._lock, ExitStack() as stack:
+            for path in () if self._is_closed else self._paths:
+                self.recordings.append(stack.enter_context(self._opened(path)))
+            self._stack = stack.pop_all()
 
     def _opened(self, path: Path) -> Recording:
         try:
@@ -141,12 +144,12 @@ class FileSource:
 
     def _read(self, stream: Iterator[LaneRun]) -> _Part:
         runs: list[LaneRun] = []
-        left = _AT_ONCE
+        left = _AT_ONCE_BYTES
         with self._lock:
             try:
                 while left > 0 and (run := next(stream, None)) is not None:
                     runs.append(run)
-                    left -= len(run.raws)
+                    left -= sum(map(len, run.raws))
             except RecordingError as exc:
                 return _Part(runs, exc)
         return _Part(runs)
@@ -157,7 +160,9 @@ class FileSource:
         return max(found, key=lambda place: (place.epoch, place.received_us), default=None)
 
     def _close(self) -> None:
+        """On the loop, where it may have to wait while a block is read."""
         with self._lock:
+            self._is_closed = True
             self._stack.close()
 
     def _fault_before(self, end_us: int | None) -> RecordingError | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Self
 from agentexchange._shared.commands import Commands
 from agentexchange._shared.read import utc_of
 from agentexchange.recording import LaneRun, LogWatch, sentences_of
-from agentexchange.redis import RedisLinkError, RespStream, final_error
+from agentexchange.redis import RedisLinkError, RespStream, StreamOptions, final_error
 from agentexchange_schemas import Kind, Topic
 from agentexchange_schemas.envelope import STATUS_TOPIC
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["RedisSource"]
 
 _logger: Final = logging.getLogger("agentexchange.replay")
+_PATIENT: Final = StreamOptions(reply_timeout_s=60.0)  # a handler that blocks the loop is no fault of Redis
 
 
 class RedisSource:
@@ -53,6 +54,7 @@ class RedisSource:
         self._tell = tell
         self._stream: RespStream | None = None
         self._logs: list[Log] = []
+        self._told: set[str] = set()
 
     @property
     def first_us(self) -> int | None:
@@ -76,7 +78,7 @@ class RedisSource:
             ConnectionError: Redis does not answer, refuses, or holds another layout.
         """
         with self._public_errors():
-            self._stream = await RespStream.connect(self._url, name="agentexchange-replay")
+            self._stream = await RespStream.connect(self._url, name="agentexchange-replay", options=_PATIENT)
             try:
                 await self._look(self._stream)
             except BaseException:
@@ -149,7 +151,8 @@ class RedisSource:
 
     def _tell_trimmed(self, logs: Sequence[Log], start_us: int) -> None:
         for log in logs:
-            if log.is_trimmed and start_us < log.first_us:
+            if log.is_trimmed and start_us < log.first_us and log.key not in self._told:
+                self._told.add(log.key)
                 begins = utc_of(log.first_us).isoformat(timespec="milliseconds")
                 self._tell(f"{log.lane.scope} {log.lane.log}: begins at {begins}; what came before was trimmed")
 

@@ -14,7 +14,9 @@ from agentexchange.testing._sandbox import SandboxExchange
 if TYPE_CHECKING:
     import argparse
 
-__all__ = ["add_arguments", "run"]
+    from agentexchange.testing._server import LocalExchange
+
+__all__ = ["add_arguments", "reason", "run", "stopped_or_failed"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,11 +67,11 @@ def run(args: argparse.Namespace) -> int:
     try:
         return asyncio.run(_serve(exchange, args))
     except OSError as error:
-        return _complain(f"cannot listen on {args.host}:{args.port}: {_reason(error)}", code=1)
+        return _complain(f"cannot listen on {args.host}:{args.port}: {reason(error)}", code=1)
 
 
-def _reason(error: OSError) -> str:
-    """The system's own words: asyncio wraps them in the address, which the line has already."""
+def reason(error: OSError) -> str:
+    """Why an address cannot be listened on, in the system's own words: asyncio wraps them in the address."""
     if error.errno is not None and error.errno > 0:
         return os.strerror(error.errno)
     return error.strerror or str(error)  # a host name that cannot be resolved
@@ -102,12 +104,12 @@ async def _serve(exchange: SandboxExchange, args: argparse.Namespace) -> int:
     async with exchange:
         hint = f"{len(args.api_key)} given" if args.api_key else DEMO_KEY
         print(f"sandbox exchange ({args.dialect}) on {exchange.url}  API key: {hint}", flush=True)  # noqa: T201  # as above
-        await _either(stop, exchange)
+        await stopped_or_failed(stop, exchange)
     return 0
 
 
-async def _either(stop: asyncio.Event, exchange: SandboxExchange) -> None:
-    """Wait for a signal or for the sandbox to fail."""
+async def stopped_or_failed(stop: asyncio.Event, exchange: LocalExchange) -> None:
+    """Wait for a signal or for the exchange to fail; leaving it raises what it failed of."""
     waits = [asyncio.create_task(stop.wait()), asyncio.create_task(exchange.wait_closed())]
     try:
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from agentexchange.testing._frames import json_bytes
+from agentexchange.testing._recorded_fields import sent_fields
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,6 +80,9 @@ class Dialect(Protocol):
     def portfolio(self, fields: Mapping[str, Any]) -> bytes:
         """A portfolio frame from the fields of both documents."""
 
+    def recorded(self, topic: str, fields: Mapping[str, Any]) -> bytes:
+        """The frame of a recorded event; ``fields`` are what a handler got."""
+
 
 class LiveDialect:
     """As the live platform does: ``channel`` outside, the fields under ``data``."""
@@ -111,6 +115,11 @@ class LiveDialect:
     def portfolio(self, fields: Mapping[str, Any]) -> bytes:
         data = {name: value for name, value in fields.items() if name != "roi_pct"}
         return json_bytes({"channel": "portfolio", "data": data})
+
+    def recorded(self, topic: str, fields: Mapping[str, Any]) -> bytes:
+        channel, *names = topic.split(":")
+        head = dict(zip(("symbol", "interval"), names, strict=False))
+        return json_bytes({"channel": channel, **head, "data": sent_fields(channel, fields)})
 
 
 _PAGE_ORDER = ("order_id", "symbol", "side", "status", "executed_price", "executed_quantity")
@@ -149,6 +158,17 @@ class PageDialect:
 
     def portfolio(self, fields: Mapping[str, Any]) -> bytes:
         return json_bytes({"type": "portfolio", **{name: fields.get(name) for name in _PAGE_PORTFOLIO}})
+
+    def recorded(self, topic: str, fields: Mapping[str, Any]) -> bytes:
+        match topic.split(":"):
+            case ["ticker", symbol]:
+                named = {"symbol": symbol, "price": fields.get("price"), "timestamp": fields.get("timestamp")}
+                return json_bytes({"type": "ticker", **named})
+            case ["candles", symbol, interval]:
+                return self.candle(symbol, interval, {**fields, "time": fields.get("open_time")})
+            case ["orders"]:
+                return self.order(fields)
+        return self.portfolio(fields)
 
 
 _DIALECTS: dict[str, Dialect] = {"live": LiveDialect(), "page": PageDialect()}

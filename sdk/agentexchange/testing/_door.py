@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 if TYPE_CHECKING:
-    from agentexchange.testing._options import SandboxOptions
+    from collections.abc import Callable, Iterable
+
+    from agentexchange.testing._dialect import Dialect
 
 __all__ = ["FIRST_CLOSE_CODE", "Door", "key_of"]
 
@@ -20,17 +22,40 @@ def key_of(path: str) -> str:
 
 
 class Door:
-    """Decides about handshakes."""
+    """Decides about handshakes, and whose account a key is the key of.
 
-    def __init__(self, options: SandboxOptions) -> None:
-        self.known = list(dict.fromkeys(options.api_keys))  # every key ever let in: its account lives on
-        self.keys = set(self.known)
-        self.key_refusal = options.rules.refusal
+    Args:
+        rules: the dialect's.
+        api_keys: the keys that are let in.
+        admits: which others are let in too, until they are refused by name; none by default.
+        account_of: the name of a key's account; by default each key is its own.
+    """
+
+    def __init__(
+        self,
+        rules: Dialect,
+        api_keys: Iterable[str],
+        *,
+        admits: Callable[[str], bool] | None = None,
+        account_of: Callable[[str], str] = str,
+    ) -> None:
+        self.known = list(dict.fromkeys(api_keys))  # every key ever let in: its account lives on
+        self.account_of = account_of
+        self.key_refusal = rules.refusal
         self.refuse_all: int | None = None
         self.delay = 0.0
-        self._paths = options.rules.paths
+        self._keys = set(self.known)
+        self._admits = admits
+        self._refused: set[str] = set()
+        self._paths = rules.paths
         self._gate = asyncio.Event()
         self._gate.set()
+
+    def admits(self, key: str) -> bool:
+        """Whether a key is good."""
+        if key in self._keys:
+            return True
+        return self._admits is not None and key not in self._refused and self._admits(key)
 
     def refusal_of(self, path: str) -> int | None:
         """None to let a request in, else an HTTP status, or a close code for after the handshake."""
@@ -38,13 +63,21 @@ class Door:
             return self.refuse_all
         if urlsplit(path).path not in self._paths:
             return 403  # as the live platform's framework refuses a WebSocket that has no route
-        return None if key_of(path) in self.keys else self.key_refusal
+        return None if self.admits(key_of(path)) else self.key_refusal
 
     def accept(self, key: str) -> None:
         """Let ``key`` in from now on."""
-        self.keys.add(key)
+        self._keys.add(key)
+        self._refused.discard(key)
         if key not in self.known:
             self.known.append(key)
+
+    def refuse(self, *keys: str) -> None:
+        """Let these keys in no more; without any, none at all."""
+        self._refused.update(keys)
+        self._keys.difference_update(keys or tuple(self._keys))
+        if not keys:
+            self._admits = None
 
     def close_gate(self) -> None:
         """Hold up all handshakes."""

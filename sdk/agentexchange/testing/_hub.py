@@ -43,8 +43,6 @@ class Hub:
     def add(self, session: Session) -> None:
         """A connection came."""
         self.sessions[session.number] = session
-        self._seen.connections_total += 1
-        self._seen.changed()
 
     def remove(self, session: Session) -> None:
         """A connection went."""
@@ -145,17 +143,22 @@ class Hub:
         """Hand a candle to the subscribers of its topic."""
         self._send_event("candle", topic, payload, self.subscribers(topic))
 
-    def send_private(self, kind: str, topic: str, key: str, payload: bytes) -> None:
-        """Hand an order or a portfolio to the connections of its key, as the dialect has it."""
-        chosen = self.sessions.values() if self._dialect.private_unasked else self.subscribers(topic)
-        self._send_event(kind, topic, payload, [session for session in chosen if session.key == key])
+    def send_private(self, kind: str, topic: str, account: str, payload: bytes) -> bool:
+        """Hand an order or a portfolio to the connections of its account, as the dialect has it.
 
-    def _send_event(self, kind: str, topic: str, payload: bytes, chosen: Iterable[Session]) -> None:
+        Returns:
+            Whether there was one.
+        """
+        chosen = self.sessions.values() if self._dialect.private_unasked else self.subscribers(topic)
+        return self._send_event(kind, topic, payload, [session for session in chosen if session.account == account])
+
+    def _send_event(self, kind: str, topic: str, payload: bytes, chosen: Iterable[Session]) -> bool:
         frame = text_frame(payload)
         got = tuple([session.number for session in chosen if session.send(kind, [frame])])
         if got and self._journal is not None:
             self._journal(JournalEntry(kind, topic, payload, got))
         self._seen.changed()
+        return bool(got)
 
     def send_raw(self, data: bytes, *, binary: bool, chosen: Iterable[Session]) -> None:
         """Hand any bytes to the chosen sessions."""

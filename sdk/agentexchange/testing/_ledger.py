@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from agentexchange.testing._account import OPEN_STATUSES
+from agentexchange_schemas.events import FINAL_STATUSES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +43,7 @@ class Ledger:
     def newest(self, *, is_open: bool = False) -> list[dict[str, Any]]:
         """The orders, those placed last first; only the open ones, if asked."""
         orders = list(reversed(self._orders.values()))
-        return [fields for fields in orders if fields.get("status") in OPEN_STATUSES] if is_open else orders
+        return [fields for fields in orders if fields.get("status") not in FINAL_STATUSES] if is_open else orders
 
     def order(self, order_id: str) -> dict[str, Any] | None:
         """One order, None where there is none of that id."""

@@ -1,4 +1,4 @@
-"""The sandbox's options, checked in one place."""
+"""The options of a local exchange, and those of the sandbox's market, checked in one place."""
 
 from __future__ import annotations
 
@@ -16,7 +16,16 @@ if TYPE_CHECKING:
     from agentexchange.testing._dialect import Dialect, DialectName
     from agentexchange.testing._session import JournalEntry
 
-__all__ = ["DEMO_KEY", "Knobs", "SandboxKeywords", "SandboxOptions", "SlowClient"]
+__all__ = [
+    "DEMO_KEY",
+    "Knobs",
+    "MarketKnobs",
+    "SandboxKeywords",
+    "SandboxOptions",
+    "ServerKeywords",
+    "ServerOptions",
+    "SlowClient",
+]
 
 DEMO_KEY = "ak_live_sandbox"
 
@@ -24,32 +33,37 @@ SlowClient = Literal["skip", "freeze", "disconnect"]
 _MAX_PORT = 65535
 
 
-class SandboxKeywords(TypedDict, total=False):
-    """The keyword arguments of ``SandboxExchange``."""
+class ServerKeywords(TypedDict, total=False):
+    """The keyword arguments of every local exchange."""
 
     host: str
     port: int
+    api_secret: str | None
+    dialect: DialectName
+    heartbeat_interval: float
+    pong_timeout: float
+    subscription_limit: int | Literal["dialect"] | None
+    compression: bool
+
+
+class SandboxKeywords(ServerKeywords, total=False):
+    """The keyword arguments of ``SandboxExchange``."""
+
     pairs: int
     rate: float
     seed: int
     api_keys: Sequence[str]
-    api_secret: str | None
-    dialect: DialectName
     push_candles: bool | None
     order_rate: float
-    heartbeat_interval: float
-    pong_timeout: float
-    subscription_limit: int | Literal["dialect"] | None
     slow_client: SlowClient
     max_buffer: int
-    compression: bool
     clock: Callable[[], float]
     journal: Callable[[JournalEntry], None] | None
 
 
 @dataclass(frozen=True, kw_only=True)
-class SandboxOptions:
-    """See ``SandboxExchange`` for what each one means.
+class ServerOptions:
+    """What a local exchange is to be told whatever it plays; see ``SandboxExchange``.
 
     Raises:
         ValueError: an option is outside its range; the message names the option and the range.
@@ -57,45 +71,27 @@ class SandboxOptions:
 
     host: str = "127.0.0.1"
     port: int = 0
-    pairs: int = 600
-    rate: float = 500.0
-    seed: int = 1
-    api_keys: Sequence[str] = field(default=(DEMO_KEY,), repr=False)
     api_secret: str | None = field(default=None, repr=False)
     dialect: DialectName = "live"
-    push_candles: bool | None = None
-    order_rate: float = 0.0
     heartbeat_interval: float = 30.0
     pong_timeout: float = 10.0
     subscription_limit: int | Literal["dialect"] | None = "dialect"
-    slow_client: SlowClient = "skip"
     max_buffer: int = 4 * 1024 * 1024
     compression: bool = False
-    clock: Callable[[], float] = time.time
-    journal: Callable[[JournalEntry], None] | None = None
 
     def __post_init__(self) -> None:
         dialect_named(self.dialect)
-        if isinstance(self.api_keys, str) or not self.api_keys or not all(self.api_keys):
-            raise ValueError("api_keys must be a sequence of one or more non-empty strings")
         _within("port", self.port, 0, _MAX_PORT)
-        _within("pairs", self.pairs, 1, MAX_PAIRS)
-        _within("rate", self.rate, 0, 1e6)
-        _within("order_rate", self.order_rate, 0, 1e4)
         _positive("heartbeat_interval", self.heartbeat_interval)
         _positive("pong_timeout", self.pong_timeout)
         _positive("max_buffer", self.max_buffer)
         if isinstance(self.subscription_limit, int) and self.subscription_limit < 0:
             raise ValueError(f"subscription_limit must be 0 or more, not {self.subscription_limit}")
-        if self.slow_client not in get_args(SlowClient):
-            raise ValueError(f"slow_client must be one of {', '.join(get_args(SlowClient))}")
 
     def knobs(self) -> Knobs:
-        """The options that may change while the sandbox runs, at their starting values."""
+        """The options that may change while the exchange runs, at their starting values."""
         limit = self.subscription_limit
         return Knobs(
-            rate=self.rate,
-            order_rate=self.order_rate,
             heartbeat_interval=self.heartbeat_interval,
             pong_timeout=self.pong_timeout,
             subscription_limit=self.rules.subscription_limit if limit == "dialect" else limit,
@@ -107,16 +103,55 @@ class SandboxOptions:
         return dialect_named(self.dialect)
 
 
+@dataclass(frozen=True, kw_only=True)
+class SandboxOptions(ServerOptions):
+    """See ``SandboxExchange`` for what each one means.
+
+    Raises:
+        ValueError: an option is outside its range; the message names the option and the range.
+    """
+
+    pairs: int = 600
+    rate: float = 500.0
+    seed: int = 1
+    api_keys: Sequence[str] = field(default=(DEMO_KEY,), repr=False)
+    push_candles: bool | None = None
+    order_rate: float = 0.0
+    slow_client: SlowClient = "skip"
+    clock: Callable[[], float] = time.time
+    journal: Callable[[JournalEntry], None] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.api_keys, str) or not self.api_keys or not all(self.api_keys):
+            raise ValueError("api_keys must be a sequence of one or more non-empty strings")
+        _within("pairs", self.pairs, 1, MAX_PAIRS)
+        _within("rate", self.rate, 0, 1e6)
+        _within("order_rate", self.order_rate, 0, 1e4)
+        if self.slow_client not in get_args(SlowClient):
+            raise ValueError(f"slow_client must be one of {', '.join(get_args(SlowClient))}")
+
+    def market_knobs(self) -> MarketKnobs:
+        """The rates, at their starting values."""
+        return MarketKnobs(rate=self.rate, order_rate=self.order_rate)
+
+
 @dataclass(kw_only=True)
 class Knobs:
-    """What the control object turns while the sandbox runs; units as in ``SandboxOptions``."""
+    """What the control object turns while an exchange runs; units as in ``ServerOptions``."""
 
-    rate: float
-    order_rate: float
     heartbeat_interval: float
     pong_timeout: float
     subscription_limit: int | None
     pings_muted: bool = False
+
+
+@dataclass(kw_only=True)
+class MarketKnobs:
+    """What it turns of the sandbox's market; units as in ``SandboxOptions``."""
+
+    rate: float
+    order_rate: float
 
 
 def _within(name: str, value: float, low: float, high: float) -> None:

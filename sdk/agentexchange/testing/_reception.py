@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from http.client import responses as HTTP_PHRASES  # noqa: N812  # a constant
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
@@ -20,26 +20,41 @@ if TYPE_CHECKING:
     from websockets.asyncio.server import ServerConnection
     from websockets.http11 import Request
 
-    from agentexchange.testing._hub import Hub
     from agentexchange.testing._observe import Observations
-    from agentexchange.testing._options import Knobs, SandboxOptions
+    from agentexchange.testing._options import Knobs, ServerOptions
     from agentexchange.testing._requests import Verdict
     from agentexchange.testing._rest import RestDesk
 
-__all__ = ["CLOSE_TIMEOUT", "Reception"]
+__all__ = ["CLOSE_TIMEOUT", "Floor", "Reception"]
 
 CLOSE_TIMEOUT = 1.0  # seconds that a client has to answer a close frame before it is cut off
 
 
+class Floor(Protocol):
+    """Where received clients get their events: the sandbox's `Hub`, or whatever else is played."""
+
+    def add(self, session: Session) -> None:
+        """A connection came."""
+
+    def remove(self, session: Session) -> None:
+        """A connection went."""
+
+    def subscribe(self, session: Session, topic: str) -> None:
+        """From now on ``session`` gets ``topic``; doing it again changes nothing."""
+
+    def unsubscribe(self, session: Session, topic: str) -> None:
+        """The reverse of ``subscribe``, also for a topic that was never subscribed."""
+
+
 class Reception:
-    """Receives the clients of one sandbox; ``admit`` and ``attend`` are the WebSocket server's callbacks."""
+    """Receives the clients of one exchange; ``admit`` and ``attend`` are the WebSocket server's callbacks."""
 
     def __init__(
-        self, *, options: SandboxOptions, knobs: Knobs, hub: Hub, door: Door, rest: RestDesk, seen: Observations
+        self, *, options: ServerOptions, knobs: Knobs, floor: Floor, door: Door, rest: RestDesk, seen: Observations
     ) -> None:
         self._options = options
         self._knobs = knobs
-        self._hub = hub
+        self._floor = floor
         self._door = door
         self._rest = rest
         self._seen = seen
@@ -71,21 +86,25 @@ class Reception:
             self._seen.changed()
             await connection.close(refusal if refusal >= FIRST_CLOSE_CODE else UNAUTHORIZED)
             return
+        key = key_of(path)
         session = Session(
             next(self._numbers),
-            key_of(path),
+            key,
             connection,
+            account=self._door.account_of(key),
             seen=self._seen,
             max_buffer=self._options.max_buffer,
         )
-        self._hub.add(session)
+        self._floor.add(session)
+        self._seen.connections_total += 1
+        self._seen.changed()
         if not self._knobs.pings_muted:
             session.beat(self._knobs.heartbeat_interval, self._knobs.pong_timeout)
         try:
             await self._hold(session)
         finally:
             session.end(ABORT)
-            self._hub.remove(session)
+            self._floor.remove(session)
 
     async def _hold(self, session: Session) -> None:
         """Read until the client goes or the session is ended, then close."""
@@ -123,9 +142,9 @@ class Reception:
         if verdict.reply is not None:
             session.send_message("error" if verdict.reply["type"] == "error" else "ack", verdict.reply)
         if verdict.subscribe is not None:
-            self._hub.subscribe(session, verdict.subscribe)
+            self._floor.subscribe(session, verdict.subscribe)
         if verdict.unsubscribe is not None:
-            self._hub.unsubscribe(session, verdict.unsubscribe)
+            self._floor.unsubscribe(session, verdict.unsubscribe)
 
 
 async def _close(connection: ServerConnection, code: int) -> None:

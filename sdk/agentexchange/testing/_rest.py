@@ -6,7 +6,7 @@ import asyncio
 from contextlib import suppress
 from http import HTTPStatus
 from http.client import responses as HTTP_PHRASES  # noqa: N812  # a constant
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from websockets.datastructures import Headers
@@ -20,11 +20,10 @@ if TYPE_CHECKING:
     from websockets.http11 import Request
 
     from agentexchange.testing._door import Door
-    from agentexchange.testing._engine import Engine
     from agentexchange.testing._ledger import Ledger
     from agentexchange.testing._observe import Observations
 
-__all__ = ["RestDesk", "is_rest"]
+__all__ = ["Books", "RestDesk", "is_rest"]
 
 _PREFIX = "/api/"
 _OPEN_ORDERS = "/api/v1/trade/orders/open"
@@ -49,6 +48,16 @@ def is_rest(path: str) -> bool:
     return path.startswith(_PREFIX)
 
 
+class Books(Protocol):
+    """What an exchange knows of its accounts."""
+
+    def ledger(self, account: str) -> Ledger:
+        """The orders of an account."""
+
+    def portfolio_fields(self, account: str) -> dict[str, Any] | None:
+        """The portfolio of an account as it is now; None where it has none."""
+
+
 class RestDesk:
     """Answers requests.
 
@@ -58,11 +67,11 @@ class RestDesk:
         body: what every answer holds instead of the truth, if anything.
     """
 
-    def __init__(self, *, engine: Engine, door: Door, seen: Observations, api_secret: str | None) -> None:
+    def __init__(self, *, books: Books, door: Door, seen: Observations, api_secret: str | None) -> None:
         self.refusal: int | None = None
         self.delay = 0.0
         self.body: bytes | None = None
-        self._engine = engine
+        self._books = books
         self._door = door
         self._seen = seen
         self._secret = api_secret
@@ -90,24 +99,31 @@ class RestDesk:
 
     def _told(self, request: Request) -> Any:
         if self.refusal is not None:
-            raise _Refused(self.refusal, "REFUSED", "the sandbox was told to refuse")
+            raise _Refused(self.refusal, "REFUSED", "the exchange was told to refuse")
         key = request.headers.get("X-API-Key", "")
-        if key not in self._door.keys:
+        if not self._door.admits(key):
             raise _Refused(401, "INVALID_API_KEY", "Invalid API key.")
         if self._secret is not None and request.headers.get("X-API-Secret") != self._secret:
             raise _Refused(401, "INVALID_API_SECRET", "Invalid API secret.")
         url = urlsplit(request.path)
         query = {name: values[-1] for name, values in parse_qs(url.query).items()}
-        ledger = self._engine.ledger(key)
+        account = self._door.account_of(key)
+        ledger = self._books.ledger(account)
         if url.path == _OPEN_ORDERS:
             return _page(ledger.newest(is_open=True), query, most=_MOST_OPEN)
         if url.path == _ORDERS:
             return _page(ledger.newest(), query, most=_MOST)
         if url.path == _PORTFOLIO:
-            return self._engine.portfolio_fields(key)
+            return _portfolio(self._books.portfolio_fields(account))
         if url.path.startswith(_ORDER):
             return _one(ledger, unquote(url.path.removeprefix(_ORDER)))
         raise _Refused(404, "NOT_FOUND", "Not found.")
+
+
+def _portfolio(fields: dict[str, Any] | None) -> dict[str, Any]:
+    if fields is None:
+        raise _Refused(404, "PORTFOLIO_NOT_FOUND", "Portfolio not found.")
+    return fields
 
 
 def _page(orders: list[dict[str, Any]], query: Mapping[str, str], *, most: int) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
+from socket import SO_SNDBUF, SOL_SOCKET
 from typing import TYPE_CHECKING, NamedTuple
 
 from websockets.protocol import State
@@ -46,16 +48,25 @@ class Session:
     Args:
         number: id of the connection, counted from 1.
         key: the API key it came with.
+        account: the account whose private events it gets.
         connection: the accepted WebSocket.
         seen: where its doings are counted.
         max_buffer: unsent bytes above which it gets no more ticks; at twice that it is cut off.
     """
 
     def __init__(
-        self, number: int, key: str, connection: ServerConnection, *, seen: Observations, max_buffer: int
+        self,
+        number: int,
+        key: str,
+        connection: ServerConnection,
+        *,
+        account: str,
+        seen: Observations,
+        max_buffer: int,
     ) -> None:
         self.number = number
         self.key = key
+        self.account = account
         self.connection = connection
         self.topics: set[str] = set()
         self.symbols: set[str] = set()  # of the topics that are single tickers
@@ -66,6 +77,7 @@ class Session:
         self.sent: Counter[str] = Counter()
         self._seen = seen
         self._max_buffer = max_buffer
+        self._reads = 0  # how often it was waited for and read on
         self._compressed = bool(connection.protocol.extensions)
         self._next_ping: asyncio.TimerHandle | None = None
         self._deadline: asyncio.TimerHandle | None = None
@@ -102,6 +114,21 @@ class Session:
             frames_sent=dict(self.sent),
             ticks_dropped=self.ticks_dropped,
         )
+
+    # For a sender that waits
+
+    def hold_ahead(self, size: int) -> None:
+        """Let this machine hold about ``size`` unread bytes at most, beside what the transport does."""
+        socket = self.connection.transport.get_extra_info("socket")
+        with suppress(OSError):  # it may be gone already
+            socket.setsockopt(SOL_SOCKET, SO_SNDBUF, size)
+
+    async def drained(self) -> None:
+        """Wait until the client has taken most of what it was sent, or is gone."""
+        before = self.unsent
+        with suppress(OSError):
+            await self.connection.drain()
+        self._reads += self.unsent < before
 
     # Going out
 
@@ -166,7 +193,17 @@ class Session:
     def ping(self, pong_timeout: float) -> None:
         """Send a heartbeat; an older one that still waits for its answer keeps its deadline."""
         if self.send("ping", [_PING]) and self._deadline is None:
-            self._deadline = self.connection.loop.call_later(pong_timeout, self.end, IDLE)
+            self._await_pong(pong_timeout)
+
+    def _await_pong(self, pong_timeout: float) -> None:
+        self._deadline = self.connection.loop.call_later(pong_timeout, self._on_deadline, pong_timeout, self._reads)
+
+    def _on_deadline(self, pong_timeout: float, reads: int) -> None:
+        """No answer came; who was waited for and has read on may not have come to the ping yet."""
+        if self._reads > reads:
+            self._await_pong(pong_timeout)
+        else:
+            self.end(IDLE)
 
     def on_pong(self) -> None:
         """A valid answer came."""

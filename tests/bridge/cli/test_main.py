@@ -86,11 +86,13 @@ def test_flags_are_not_abbreviated(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--ra" in capsys.readouterr().err
 
 
-def test_a_plain_install_has_help_and_a_sandbox(plain_install: dict[str, str]) -> None:
+def test_a_plain_install_has_help_a_sandbox_and_served_recordings(plain_install: dict[str, str]) -> None:
     overview = run_plain(plain_install, "--help")
     assert (overview.returncode, overview.stderr) == (0, "")
     sandbox = run_plain(plain_install, "sandbox", "--help")
     assert (sandbox.returncode, sandbox.stderr) == (0, "")
+    replay = run_plain(plain_install, "replay", "none.axlog", "--serve", "0")
+    assert replay.stderr == "agentexchange: replay: none.axlog: No such file or directory\n"
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command.needs], ids=lambda c: c.name)

@@ -173,6 +173,7 @@ async def test_a_key_that_the_platform_refuses_is_exit_code_1(
     ("argv", "message"),
     [
         (["--out", "x.axlog", "--url", "ftp://x"], "must begin with ws://"),
+        (["--out", "x.axlog", "--url", "file:///day.axlog"], "--url must be a feed"),
         (["--out", "x.axlog", "--url", "ws://x", "--from", "now"], "--scope and --from are for logs in Redis"),
         (["--out", "x.axlog"], "name the Redis server by its URL, or set AGENTEXCHANGE_REDIS_URL"),
         (["--url", "redis://localhost:1"], "required: --out"),

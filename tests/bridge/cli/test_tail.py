@@ -1,15 +1,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import csv
 import json
 import os
-from typing import TYPE_CHECKING
+from io import StringIO
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from agentexchange_schemas import account_scope
+from agentexchange_schemas.envelope import encode, log_id
+from tests._acl import Guarded, rules_of
 from tests.bridge.cli._run import CLI, KEY, one_line, run, start
+from tests.sdk._layout_writer import LayoutWriter
+from tests.sdk.recording._samples import ACCOUNT, CANDLES, MARKET, START_US, ticks, write
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
     from agentexchange.testing import SandboxExchange
     from tests._servers import RedisServer
 
@@ -81,6 +92,211 @@ async def test_a_refused_key_is_exit_code_1(sandbox_exchange: SandboxExchange) -
     assert "ak_unknown" not in result.err
 
 
+async def test_without_topics_it_is_everything_that_can_be_had(sandbox_exchange: SandboxExchange) -> None:
+    result = await run("tail", "--url", sandbox_exchange.url, "--json", "--count", "60")
+    topics = {json.loads(line)["topic"] for line in result.out.splitlines()}
+    assert result.code == 0
+    assert {"orders", "status"} < topics
+    assert sum(topic.startswith("ticker:") for topic in topics) > 3
+    assert result.err == ""
+
+
+async def test_a_kind_and_a_condition_choose_among_what_arrives(sandbox_exchange: SandboxExchange) -> None:
+    flags = ("--url", sandbox_exchange.url, "--json", "--count", "5")
+    result = await run("tail", *flags, "--kind", "ticker", "--where", "symbol ~ 'btc' and price > 0")
+    assert {json.loads(line)["topic"] for line in result.out.splitlines()} == {"ticker:BTCUSDT"}
+    assert "feed live" in result.err
+
+
+# The past
+
+
+@pytest.fixture
+def day(tmp_path: Path) -> Path:
+    """A thousand ticks of a second, a candle, an order and a notice."""
+    notice = {"scope": "m0", "state": "blind", "since": "2026-11-22T09:55:18.5Z", "cause": "upstream_lost"}
+    content = [
+        (MARKET, [*ticks(1000), encode("status", 7, 1, None, START_US + 999_500, notice)]),
+        (CANDLES, [encode("candles:BTCUSDT:1m", 7, 1, None, START_US + 500, {"close": "1", "open": "2"})]),
+        (ACCOUNT, [encode("orders", 7, 1, None, START_US + 700, {"order_id": "1", "status": "new"})]),
+    ]
+    return write(tmp_path / "day.axlog", content)
+
+
+async def past(*argv: Any, key: str | None = None) -> list[dict[str, Any]]:
+    result = await run("tail", *map(str, argv), "--json", key=key)
+    assert result.code == 0, result.err
+    return [json.loads(line) for line in result.out.splitlines()]
+
+
+async def test_a_recording_from_its_beginning(day: Path) -> None:
+    events = await past(day)
+    assert len(events) == 1003
+    assert [event["topic"] for event in events[:4]] == [
+        "ticker:BTCUSDT", "candles:BTCUSDT:1m", "orders", "ticker:BTCUSDT",
+    ]  # fmt: skip
+    assert (events[-1]["topic"], events[-1]["source"], events[-1]["data"]["cause"]) == (
+        "status", "recorded", "upstream_lost",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("argv", "count"),
+    [
+        (("ticker:BTCUSDT",), 1000),
+        (("--topic", "orders", "--topic", "candles:BTCUSDT:1m"), 2),
+        (("--kind", "candles"), 1),
+        (("--scope", ACCOUNT.scope), 1),
+        (("--scope", "m0"), 1002),
+        (("--kind", "status"), 1),
+        (("--kind", "orders", "--kind", "status"), 2),
+        (("--kind", "candles", "--where", "close > open"), 0),
+        (("--where", "price < 10"), 10),
+        (("--where", "kind = 'ticker' and seq > 990"), 10),
+        (("--where", "price < 10", "--count", "3"), 3),
+        (("--since", "100ms", "--kind", "ticker"), 100),
+        (("--since", "ticker:BTCUSDT@901", "--kind", "ticker"), 100),
+        (("--since", "2026-11-22T09:55:18.990Z", "--kind", "ticker"), 10),
+        (("--since", log_id(START_US + 990_000), "--kind", "ticker"), 10),
+        (("--since", "status@1"), 1),
+    ],
+)
+async def test_a_choice_of_a_recording(day: Path, argv: tuple[str, ...], count: int) -> None:
+    assert len(await past(day, *argv)) == count
+
+
+async def test_what_is_said_of_the_feed_goes_to_stderr_where_it_is_no_event(day: Path) -> None:
+    result = await run("tail", "--url", f"file://{day}", "orders", key=None)
+    assert result.out.rstrip().endswith("order_id=1 status=new")
+    assert result.err == "feed m0 blind: upstream_lost\n"
+
+
+async def test_the_environment_may_name_a_recording_as_it_may_a_feed(day: Path) -> None:
+    result = await run("tail", "--kind", "orders", key=None, AGENTEXCHANGE_WS_URL=f"FILE://{day.parent}/*.axlog")
+    assert (result.code, result.out.count("order_id=1")) == (0, 1)
+    named = await run("tail", str(day), "--kind", "orders", key=None, AGENTEXCHANGE_WS_URL="ws://127.0.0.1:1")
+    assert named.out == result.out
+    gone = await run("tail", "--url", f"file://{day.parent}/*.axlo", key=None)
+    assert (gone.code, "no file matches" in one_line(gone)) == (1, True)
+
+
+async def test_a_recording_as_csv(day: Path) -> None:
+    result = await run("tail", str(day), "--kind", "ticker", "--format", "csv")
+    rows = list(csv.DictReader(StringIO(result.out)))
+    assert (len(rows), rows[3]["price"], rows[3]["seq"]) == (1000, "3.50000000", "4")
+
+
+async def test_a_reader_that_has_seen_enough_of_a_recording_is_no_error(tmp_path: Path) -> None:
+    long = write(tmp_path / "long.axlog", [(MARKET, ticks(20_000))])
+    read_end, write_end = os.pipe()
+    process = await asyncio.create_subprocess_exec(
+        *CLI, "tail", str(long), env=os.environ, stdout=write_end, stderr=asyncio.subprocess.PIPE
+    )
+    os.close(write_end)
+    assert await asyncio.to_thread(os.read, read_end, 10)
+    os.close(read_end)
+    async with asyncio.timeout(20):
+        _, err = await process.communicate()
+    assert (process.returncode, err) == (0, b"")
+
+
+async def test_a_damaged_recording_is_printed_up_to_the_damage_and_exit_code_1(day: Path) -> None:
+    content = bytearray(await asyncio.to_thread(day.read_bytes))
+    content[-700] ^= 1
+    await asyncio.to_thread(day.write_bytes, content)
+    result = await run("tail", str(day), "--json")
+    assert result.code == 1
+    assert result.err.splitlines()[-1].startswith(f"agentexchange: tail: {day}: ")
+
+
+@pytest.fixture
+def log(redis_server: RedisServer) -> Iterator[LayoutWriter]:
+    writer = LayoutWriter(redis_server.url)
+    writer.install()
+    yield writer
+    writer.close()
+
+
+TOPICS = ["ticker:BTCUSDT", "ticker:ETHUSDT", "candles:BTCUSDT:1m"]
+
+
+async def test_the_logs_from_a_moment_on_and_then_it_ends(redis_server: RedisServer, log: LayoutWriter) -> None:
+    log.bulk(TOPICS, 3000)
+    account = LayoutWriter(redis_server.url, account_scope(KEY))
+    account.event("orders", {"order_id": "1", "status": "new"})
+    account.close()
+    with Guarded(redis_server, rules_of({"crew": KEY})) as guarded:
+        for user in ("crew", "operator"):
+            since = ("--url", guarded.url(user), "--since")
+            events = await past(*since, "1h", key=KEY)
+            assert len(events) == 3001
+            assert [event["seq"] for event in events if event["topic"] == TOPICS[0]] == list(range(1, 1001))
+            assert [event["received_time"] for event in events] == sorted(event["received_time"] for event in events)
+            assert len(await past(*since, "ticker:ETHUSDT@901", "ticker:ETHUSDT")) == 100
+            assert len(await past(*since, events[-100]["log_id"], key=KEY)) == 100
+            assert len(await past(*since, "1h", "--kind", "candles", "--where", "price > 990")) == 10
+            assert [event["topic"] for event in await past(*since, "1h", "orders", key=KEY)] == ["orders"]
+            by_scope = await past(*since, "1h", "orders", "--scope", account_scope(KEY))
+            assert [event["scope"] for event in by_scope] == [account_scope(KEY)]
+        assert guarded.refusals() == []
+    assert {event["source"] for event in events} == {"recorded"}
+
+
+@contextlib.asynccontextmanager
+async def tail_into(out: Path, *argv: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The command, with stdout into a file; stopped by SIGTERM."""
+    with out.open("wb") as file:
+        process = await asyncio.create_subprocess_exec(
+            *CLI, "tail", *argv, stdout=file, stderr=asyncio.subprocess.DEVNULL, env=os.environ
+        )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        assert await process.wait() == 0
+
+
+async def _printed(out: Path, text: str) -> None:
+    async with asyncio.timeout(30):
+        while text not in await asyncio.to_thread(out.read_text):  # noqa: ASYNC110 - another process writes it
+            await asyncio.sleep(0.05)
+
+
+async def test_what_follows_the_past_comes_without_a_hole_or_a_double(
+    redis_server: RedisServer, log: LayoutWriter, tmp_path: Path
+) -> None:
+    """Written all the time, while the past is read and while it changes over; connections are cut again and again."""
+    log.bulk(TOPICS, 20_000)
+    out = tmp_path / "out.jsonl"
+    argv = ("--url", redis_server.url, "--since", "1h", "--follow", "--json", "--kind", "ticker")
+    async with tail_into(out, *argv):
+        await _printed(out, '"seq":2,')
+        for number in range(100):
+            await asyncio.to_thread(log.bulk, TOPICS, 300)
+            if number % 10 == 5:
+                log.client.client_kill_filter(_type="normal", skipme=True)
+        for topic in TOPICS[:2]:
+            await _printed(out, f'"topic":"{topic}","scope":"m0","epoch":1,"seq":{log.seqs[topic]},')
+    events = [json.loads(line) for line in out.read_text().splitlines()]
+    for topic in TOPICS[:2]:
+        assert [event["seq"] for event in events if event["topic"] == topic] == list(range(1, log.seqs[topic] + 1))
+    assert {event["source"] for event in events} == {"recorded", "live"}
+    assert {event["topic"] for event in events} == set(TOPICS[:2])
+
+
+async def test_following_ends_at_the_count(redis_server: RedisServer, log: LayoutWriter, tmp_path: Path) -> None:
+    log.bulk(TOPICS, 30)
+    out = tmp_path / "out.jsonl"
+    argv = ("--url", redis_server.url, "--since", "1h", "-f", "--count", "40", "--json")
+    async with tail_into(out, *argv) as process:
+        await _printed(out, '"seq":10,')
+        log.bulk(TOPICS, 30)
+        async with asyncio.timeout(10):
+            await process.wait()
+    assert len(out.read_text().splitlines()) == 40
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
@@ -88,10 +304,36 @@ async def test_a_refused_key_is_exit_code_1(sandbox_exchange: SandboxExchange) -
         (["candles:BTCUSDT:2m"], "interval '2m' is not valid"),
         (["ticker:all", "--url", "ftp://x"], "must begin with ws://"),
         (["ticker:all", "--count", "0"], "must be a number from 1 on"),
-        ([], "the following arguments are required: TOPIC"),
+        (["ticker:all", "--where", "price > "], "tail: --where: at character 9: a number, a text in quotes"),
+        (["ticker:all", "--kind", "trades"], "argument --kind: invalid choice: 'trades'"),
+        (["--kind", "candles"], "name them, such as candles:BTCUSDT:1m"),
+        (["orders", "--kind", "ticker"], "no topic that is named is of kind ticker"),
+        (["ticker:all", "--json", "--format", "csv"], "--json and --format csv exclude each other"),
+        (["ticker:all", "--since", "5m"], "--since needs Redis or a recording: the platform keeps no log"),
+        (["ticker:all", "--scope", "m0"], "--scope is for the past: give --since, or a recording"),
+        (["day.axlog", "--scope", "x"], "scope"),
+        (["day.axlog", "--follow"], "a recording is not followed"),
+        (["day.axlog", "--url", "redis://x"], "give files or --url, not both"),
+        (["--url", "file:///x?speed=2"], "the options of a file's URL are for a replay: leave them out"),
     ],
 )
 async def test_bad_input_is_exit_code_2(argv: list[str], message: str) -> None:
     result = await run("tail", *argv)
     assert result.code == 2
     assert message in one_line(result)
+
+
+async def test_a_moment_that_is_none_is_exit_code_2(day: Path, redis_server: RedisServer, log: LayoutWriter) -> None:
+    for place in ((str(day),), ("--url", redis_server.url)):
+        for since, message in [("noon", "--since: 'noon' is no moment"), ("orders@7", "there is no event orders@7")]:
+            result = await run("tail", *place, "--since", since)
+            assert result.code == 2
+            assert message in one_line(result)
+    for private in (("orders",), ("--kind", "portfolio")):
+        refused = await run("tail", "--url", redis_server.url, "--since", "1h", *private, key=None)
+        assert (refused.code, "there is no API key" in one_line(refused)) == (2, True)
+
+
+async def test_a_file_that_is_not_there_is_exit_code_1() -> None:
+    result = await run("tail", "nowhere.axlog")
+    assert (result.code, one_line(result)) == (1, "agentexchange: tail: nowhere.axlog: No such file or directory\n")

@@ -227,8 +227,8 @@ async def test_a_replaced_log_is_recorded_from_its_beginning_and_told(
     assert "was replaced by another" in run.told[0]
 
 
-async def test_it_waits_for_a_bridge(redis_server: RedisServer, tmp_path: Path) -> None:
-    run = Run(redis_server, tmp_path / "day.axlog", start_us=0, look_every_s=0.05)
+async def test_it_waits_for_a_bridge_and_misses_nothing_of_it(redis_server: RedisServer, tmp_path: Path) -> None:
+    run = Run(redis_server, tmp_path / "day.axlog", look_every_s=0.05)
     async with run.going():
         await run.until(lambda: bool(run.told))
         assert "no bridge has written under the prefix 'ax' yet" in run.told[0]

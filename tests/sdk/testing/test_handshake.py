@@ -13,7 +13,7 @@ from websockets.exceptions import InvalidStatus
 from tests.sdk.testing._bare import KEY, QUIET, bare
 
 if TYPE_CHECKING:
-    from agentexchange.testing import SandboxExchange
+    from agentexchange.testing._server import LocalExchange
 
 pytestmark = pytest.mark.sandbox_exchange(rate=0, pairs=3)
 
@@ -37,59 +37,59 @@ async def refusal(url: str) -> InvalidStatus:
         "/ws/v1/?api_key=ak_live_sandbox",
     ],
 )
-async def test_403_with_an_empty_body(sandbox_exchange: SandboxExchange, path: str) -> None:
-    refused = await refusal(sandbox_exchange.url + path)
+async def test_403_with_an_empty_body(exchange: LocalExchange, path: str) -> None:
+    refused = await refusal(exchange.url + path)
     assert refused.response.status_code == 403
     assert refused.response.body == b""
-    assert sandbox_exchange.control.handshakes_refused == 1
-    assert sandbox_exchange.control.connections_total == 0
+    assert exchange.control.handshakes_refused == 1
+    assert exchange.control.connections_total == 0
 
 
-async def test_a_revoked_key_is_refused_and_open_connections_stay(sandbox_exchange: SandboxExchange) -> None:
-    control = sandbox_exchange.control
-    async with bare(sandbox_exchange.url) as client:
+async def test_a_revoked_key_is_refused_and_open_connections_stay(exchange: LocalExchange) -> None:
+    control = exchange.control
+    async with bare(exchange.url) as client:
         control.refuse_keys(KEY)
-        assert (await refusal(f"{sandbox_exchange.url}/ws/v1?api_key={KEY}")).response.status_code == 403
+        assert (await refusal(f"{exchange.url}/ws/v1?api_key={KEY}")).response.status_code == 403
         assert (await client.subscribe("orders"))["type"] == "subscribed"
     control.accept_keys(KEY, "ak_new")
-    async with bare(sandbox_exchange.url), bare(sandbox_exchange.url, key="ak_new"):
+    async with bare(exchange.url), bare(exchange.url, key="ak_new"):
         await control.wait_for_connections(2)
 
 
-async def test_revoking_all_keys_with_another_answer(sandbox_exchange: SandboxExchange) -> None:
-    sandbox_exchange.control.refuse_keys(code=401)
-    refused = await refusal(f"{sandbox_exchange.url}/ws/v1?api_key={KEY}")
+async def test_revoking_all_keys_with_another_answer(exchange: LocalExchange) -> None:
+    exchange.control.refuse_keys(code=401)
+    refused = await refusal(f"{exchange.url}/ws/v1?api_key={KEY}")
     assert refused.response.status_code == 401
-    sandbox_exchange.control.refuse_keys(code=1008)
-    async with bare(sandbox_exchange.url) as client:
+    exchange.control.refuse_keys(code=1008)
+    async with bare(exchange.url) as client:
         assert await client.close_code() == 1008
 
 
 @pytest.mark.parametrize("status", [403, 429, 500, 503, 499])
-async def test_every_handshake_can_be_refused_with_any_status(sandbox_exchange: SandboxExchange, status: int) -> None:
-    sandbox_exchange.control.refuse_handshakes(status)
-    refused = await refusal(f"{sandbox_exchange.url}/ws/v1?api_key={KEY}")
+async def test_every_handshake_can_be_refused_with_any_status(exchange: LocalExchange, status: int) -> None:
+    exchange.control.refuse_handshakes(status)
+    refused = await refusal(f"{exchange.url}/ws/v1?api_key={KEY}")
     assert (refused.response.status_code, refused.response.body) == (status, b"")
-    await sandbox_exchange.control.wait_for_refusals(1)
-    sandbox_exchange.control.accept_handshakes()
-    async with bare(sandbox_exchange.url):
+    await exchange.control.wait_for_refusals(1)
+    exchange.control.accept_handshakes()
+    async with bare(exchange.url):
         pass
 
 
 @pytest.mark.parametrize("code", [0, 101, 200, 302, 999, 1005, 1006, 1015, 5000])
-async def test_refusals_that_cannot_be_are_refused(sandbox_exchange: SandboxExchange, code: int) -> None:
+async def test_refusals_that_cannot_be_are_refused(exchange: LocalExchange, code: int) -> None:
     with pytest.raises(ValueError, match=str(code)):
-        sandbox_exchange.control.refuse_handshakes(code)
+        exchange.control.refuse_handshakes(code)
     with pytest.raises(ValueError, match=str(code)):
-        sandbox_exchange.control.refuse_keys(code=code)
+        exchange.control.refuse_keys(code=code)
 
 
-async def test_held_handshakes_are_answered_when_let_go(sandbox_exchange: SandboxExchange) -> None:
-    control = sandbox_exchange.control
+async def test_held_handshakes_are_answered_when_let_go(exchange: LocalExchange) -> None:
+    control = exchange.control
     control.hold_handshakes()
 
     async def come() -> None:
-        async with bare(sandbox_exchange.url):
+        async with bare(exchange.url):
             pass
 
     async with asyncio.TaskGroup() as group:
@@ -101,34 +101,32 @@ async def test_held_handshakes_are_answered_when_let_go(sandbox_exchange: Sandbo
         await control.wait_for_connections_total(1)
 
 
-async def test_a_delayed_handshake_is_answered(sandbox_exchange: SandboxExchange) -> None:
-    sandbox_exchange.control.delay_handshakes(0.01)
-    async with bare(sandbox_exchange.url) as client:
+async def test_a_delayed_handshake_is_answered(exchange: LocalExchange) -> None:
+    exchange.control.delay_handshakes(0.01)
+    async with bare(exchange.url) as client:
         assert (await client.subscribe("orders"))["type"] == "subscribed"
 
 
 async def test_stopping_does_not_wait_for_one_that_never_shakes_hands(
-    sandbox_exchange: SandboxExchange,
+    exchange: LocalExchange,
 ) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", sandbox_exchange.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", exchange.port)
     async with asyncio.timeout(10):
-        await sandbox_exchange.stop()
+        await exchange.stop()
         assert await reader.read() == b""
     writer.close()
     await writer.wait_closed()
 
 
-async def test_the_key_is_in_no_log_line_and_no_repr(
-    sandbox_exchange: SandboxExchange, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_the_key_is_in_no_log_line_and_no_repr(exchange: LocalExchange, caplog: pytest.LogCaptureFixture) -> None:
     for name in ("websockets.client", "websockets"):  # the bare client's own lines are not ours to answer for
         caplog.set_level(logging.ERROR, logger=name)
     with caplog.at_level(logging.DEBUG):
-        async with bare(sandbox_exchange.url) as client:
+        async with bare(exchange.url) as client:
             await client.subscribe("orders")
-            texts = [repr(sandbox_exchange), repr(sandbox_exchange.control.connections), str(sandbox_exchange._options)]
-        await refusal(f"{sandbox_exchange.url}/ws/v1?api_key=ak_wrong")
-        reader, writer = await asyncio.open_connection("127.0.0.1", sandbox_exchange.port)
+            texts = [repr(exchange), repr(exchange.control.connections), str(exchange._options)]
+        await refusal(f"{exchange.url}/ws/v1?api_key=ak_wrong")
+        reader, writer = await asyncio.open_connection("127.0.0.1", exchange.port)
         writer.write(b"GET /ws/v1?api_key=" + KEY.encode() + b"\r\n\r\n")
         await reader.read()
         writer.close()

@@ -9,22 +9,22 @@ import pytest
 from tests.sdk.testing._bare import bare, error
 
 if TYPE_CHECKING:
-    from agentexchange.testing import SandboxExchange
+    from agentexchange.testing._server import LocalExchange
 
 pytestmark = pytest.mark.sandbox_exchange(rate=0, pairs=3)
 SOON = 0.05
 
 
 @pytest.mark.sandbox_exchange(heartbeat_interval=0.01)
-async def test_pings_come_at_the_interval_in_the_exact_form(sandbox_exchange: SandboxExchange) -> None:
-    async with bare(sandbox_exchange.url) as client:
+async def test_pings_come_at_the_interval_in_the_exact_form(exchange: LocalExchange) -> None:
+    async with bare(exchange.url) as client:
         for number in range(3):
             assert await client.raw() == '{"type":"ping"}'
             await client.send({"action": "pong"})
-            await sandbox_exchange.control.wait_for_pongs(number + 1)
+            await exchange.control.wait_for_pongs(number + 1)
 
 
-def deadlines(exchange: SandboxExchange) -> list[bool]:
+def deadlines(exchange: LocalExchange) -> list[bool]:
     """Whether each connection, oldest first, still owes an answer."""
     return [session._deadline is not None for session in exchange._hub.sessions.values()]
 
@@ -33,45 +33,45 @@ def deadlines(exchange: SandboxExchange) -> list[bool]:
     "pong", [{"action": "pong"}, {"type": "pong", "action": "pong"}, {"action": "pong", "id": 3, "symbol": 4}]
 )
 async def test_a_valid_pong_is_an_answer_for_its_connection_alone(
-    sandbox_exchange: SandboxExchange, pong: dict[str, object]
+    exchange: LocalExchange, pong: dict[str, object]
 ) -> None:
-    control = sandbox_exchange.control
-    async with bare(sandbox_exchange.url) as client, bare(sandbox_exchange.url):
+    control = exchange.control
+    async with bare(exchange.url) as client, bare(exchange.url):
         await control.wait_for_connections(2)
         control.ping()
         assert await client.next() == {"type": "ping"}
-        assert deadlines(sandbox_exchange) == [True, True]
+        assert deadlines(exchange) == [True, True]
         await client.send(pong)
         await control.wait_for_pongs(1)
-        assert deadlines(sandbox_exchange) == [False, True]
+        assert deadlines(exchange) == [False, True]
         assert [info.pongs for info in control.connections] == [1, 0]
         await client.proves_silent()
 
 
-async def test_nothing_else_is_an_answer(sandbox_exchange: SandboxExchange) -> None:
-    async with bare(sandbox_exchange.url) as client:
-        await sandbox_exchange.control.wait_for_connections(1)
-        sandbox_exchange.control.ping()
+async def test_nothing_else_is_an_answer(exchange: LocalExchange) -> None:
+    async with bare(exchange.url) as client:
+        await exchange.control.wait_for_connections(1)
+        exchange.control.ping()
         assert await client.next() == {"type": "ping"}
         assert await client.ask({"type": "pong"}) == error("UNKNOWN_ACTION")  # the page's own form
         assert (await client.subscribe("orders"))["type"] == "subscribed"
-        assert deadlines(sandbox_exchange) == [True]
-        assert sandbox_exchange.control.pongs == 0
+        assert deadlines(exchange) == [True]
+        assert exchange.control.pongs == 0
 
 
 @pytest.mark.sandbox_exchange(pong_timeout=SOON)
-async def test_without_an_answer_the_connection_is_closed_with_1000(sandbox_exchange: SandboxExchange) -> None:
-    async with bare(sandbox_exchange.url) as client:
-        await sandbox_exchange.control.wait_for_connections(1)
-        sandbox_exchange.control.ping()
+async def test_without_an_answer_the_connection_is_closed_with_1000(exchange: LocalExchange) -> None:
+    async with bare(exchange.url) as client:
+        await exchange.control.wait_for_connections(1)
+        exchange.control.ping()
         assert await client.next() == {"type": "ping"}
         assert await client.close_code() == 1000
 
 
 @pytest.mark.sandbox_exchange(pong_timeout=0.5)
-async def test_one_answer_settles_all_pings_before_it(sandbox_exchange: SandboxExchange) -> None:
-    control = sandbox_exchange.control
-    async with bare(sandbox_exchange.url) as client, bare(sandbox_exchange.url) as witness:
+async def test_one_answer_settles_all_pings_before_it(exchange: LocalExchange) -> None:
+    control = exchange.control
+    async with bare(exchange.url) as client, bare(exchange.url) as witness:
         await control.wait_for_connections(2)
         control.ping()
         control.ping()
@@ -83,38 +83,38 @@ async def test_one_answer_settles_all_pings_before_it(sandbox_exchange: SandboxE
 
 
 @pytest.mark.sandbox_exchange(pong_timeout=SOON, heartbeat_interval=SOON / 5)
-async def test_later_pings_do_not_put_the_deadline_off(sandbox_exchange: SandboxExchange) -> None:
-    async with bare(sandbox_exchange.url) as client:
+async def test_later_pings_do_not_put_the_deadline_off(exchange: LocalExchange) -> None:
+    async with bare(exchange.url) as client:
         assert await client.close_code() == 1000
 
 
 @pytest.mark.parametrize("pong", [{"type": "pong"}, {"type": "pong", "action": "pong"}])
 @pytest.mark.sandbox_exchange(dialect="page")
-async def test_the_page_takes_its_own_pong(sandbox_exchange: SandboxExchange, pong: dict[str, str]) -> None:
-    async with bare(sandbox_exchange.url) as client:
-        await sandbox_exchange.control.wait_for_connections(1)
-        sandbox_exchange.control.ping()
+async def test_the_page_takes_its_own_pong(exchange: LocalExchange, pong: dict[str, str]) -> None:
+    async with bare(exchange.url) as client:
+        await exchange.control.wait_for_connections(1)
+        exchange.control.ping()
         assert await client.next() == {"type": "ping"}
         await client.send(pong)
-        await sandbox_exchange.control.wait_for_pongs(1)
+        await exchange.control.wait_for_pongs(1)
         await client.proves_silent()
 
 
-async def test_the_interval_changes_on_open_connections(sandbox_exchange: SandboxExchange) -> None:
-    control = sandbox_exchange.control
-    async with bare(sandbox_exchange.url) as client:
+async def test_the_interval_changes_on_open_connections(exchange: LocalExchange) -> None:
+    control = exchange.control
+    async with bare(exchange.url) as client:
         await control.wait_for_connections(1)
         control.set_heartbeat(0.01, pong_timeout=5)
         assert await client.next() == {"type": "ping"}
 
 
 @pytest.mark.sandbox_exchange(heartbeat_interval=0.01)
-async def test_muted_pings_stop_also_for_new_connections(sandbox_exchange: SandboxExchange) -> None:
-    control = sandbox_exchange.control
-    async with bare(sandbox_exchange.url) as old:
+async def test_muted_pings_stop_also_for_new_connections(exchange: LocalExchange) -> None:
+    control = exchange.control
+    async with bare(exchange.url) as old:
         assert await old.next() == {"type": "ping"}
         control.mute_pings()
-        async with bare(sandbox_exchange.url):
+        async with bare(exchange.url):
             await control.wait_for_connections(2)
             sent = control.frames_sent["ping"]
             with pytest.raises(TimeoutError, match="ping frames"):
@@ -124,6 +124,6 @@ async def test_muted_pings_stop_also_for_new_connections(sandbox_exchange: Sandb
 
 
 @pytest.mark.parametrize("interval", [0, -1, float("nan"), float("inf")])
-async def test_wrong_intervals(sandbox_exchange: SandboxExchange, interval: float) -> None:
+async def test_wrong_intervals(exchange: LocalExchange, interval: float) -> None:
     with pytest.raises(ValueError, match="interval"):
-        sandbox_exchange.control.set_heartbeat(interval)
+        exchange.control.set_heartbeat(interval)

@@ -13,12 +13,13 @@ from tests.sdk.testing._bare import bare, error
 
 if TYPE_CHECKING:
     from agentexchange.testing import SandboxExchange
+    from agentexchange.testing._server import LocalExchange
 
 pytestmark = pytest.mark.sandbox_exchange(rate=0, pairs=10)
 
 
-async def test_no_greeting_and_exact_acks_in_order(sandbox_exchange: SandboxExchange) -> None:
-    async with bare(sandbox_exchange.url) as client:
+async def test_no_greeting_and_exact_acks_in_order(exchange: LocalExchange) -> None:
+    async with bare(exchange.url) as client:
         await client.send({"action": "subscribe", "channel": "ticker", "symbol": "BTCUSDT", "id": 7})
         await client.send({"action": "subscribe", "channel": "ticker_all"})
         await client.send({"action": "subscribe", "channel": "candles", "symbol": "BTCUSDT", "interval": "1m"})
@@ -34,8 +35,8 @@ async def test_no_greeting_and_exact_acks_in_order(sandbox_exchange: SandboxExch
 
 
 @pytest.mark.parametrize("interval", ["1m", "5m", "1h", "1d"])
-async def test_candle_intervals_that_are_taken(sandbox_exchange: SandboxExchange, interval: str) -> None:
-    async with bare(sandbox_exchange.url) as client:
+async def test_candle_intervals_that_are_taken(exchange: LocalExchange, interval: str) -> None:
+    async with bare(exchange.url) as client:
         ack = await client.subscribe("candles", symbol="BTCUSDT", interval=interval)
         assert ack == {"type": "subscribed", "channel": f"candles:BTCUSDT:{interval}"}
 
@@ -58,16 +59,16 @@ async def test_candle_intervals_that_are_taken(sandbox_exchange: SandboxExchange
     ],
 )
 @pytest.mark.parametrize("action", ["subscribe", "unsubscribe"])
-async def test_invalid_channels(sandbox_exchange: SandboxExchange, request_fields: dict[str, Any], action: str) -> None:
-    async with bare(sandbox_exchange.url) as client:
+async def test_invalid_channels(exchange: LocalExchange, request_fields: dict[str, Any], action: str) -> None:
+    async with bare(exchange.url) as client:
         assert await client.ask({"action": action, **request_fields}) == error("INVALID_CHANNEL")
         await client.proves_silent()
 
 
 async def test_the_eleventh_subscription_is_refused_and_the_connection_stays(
-    sandbox_exchange: SandboxExchange,
+    exchange: LocalExchange,
 ) -> None:
-    async with bare(sandbox_exchange.url) as client:
+    async with bare(exchange.url) as client:
         for number in range(10):
             assert (await client.subscribe("ticker", symbol=f"S{number}"))["type"] == "subscribed"
         assert await client.subscribe("ticker", symbol="S10") == error("SUBSCRIPTION_LIMIT")
@@ -79,9 +80,9 @@ async def test_the_eleventh_subscription_is_refused_and_the_connection_stays(
 
 @pytest.mark.parametrize("message", [{"action": "dance"}, {}, {"action": 3}, {"action": None}, {"type": "pong"}])
 async def test_unknown_actions_are_told_and_the_connection_stays(
-    sandbox_exchange: SandboxExchange, message: dict[str, Any]
+    exchange: LocalExchange, message: dict[str, Any]
 ) -> None:
-    async with bare(sandbox_exchange.url) as client:
+    async with bare(exchange.url) as client:
         assert await client.ask(message) == error("UNKNOWN_ACTION")
         await client.proves_silent()
 
@@ -103,8 +104,8 @@ async def test_unknown_actions_are_told_and_the_connection_stays(
     ],
     ids=lambda junk: repr(junk[:40]),
 )
-async def test_junk_closes_with_1000_and_no_error_frame(sandbox_exchange: SandboxExchange, junk: str | bytes) -> None:
-    async with bare(sandbox_exchange.url) as client:
+async def test_junk_closes_with_1000_and_no_error_frame(exchange: LocalExchange, junk: str | bytes) -> None:
+    async with bare(exchange.url) as client:
         await client.send(junk)
         with pytest.raises(ConnectionClosedOK):
             await client.raw()
@@ -212,8 +213,8 @@ async def test_candles_are_announced_and_never_pushed(sandbox_exchange: SandboxE
         await client.proves_silent()
 
 
-async def test_no_compression_unless_configured(sandbox_exchange: SandboxExchange) -> None:
-    async with bare(sandbox_exchange.url) as client:
+async def test_no_compression_unless_configured(exchange: LocalExchange) -> None:
+    async with bare(exchange.url) as client:
         assert client.socket.protocol.extensions == []
 
 
@@ -226,8 +227,8 @@ async def test_compression_when_configured(sandbox_exchange: SandboxExchange) ->
         assert {(await client.next())["channel"] for _ in range(20)} == {"ticker"}
 
 
-async def test_stopping_closes_with_1012(sandbox_exchange: SandboxExchange) -> None:
-    async with bare(sandbox_exchange.url) as client:
-        await sandbox_exchange.control.wait_for_connections(1)
-        await sandbox_exchange.stop()
+async def test_stopping_closes_with_1012(exchange: LocalExchange) -> None:
+    async with bare(exchange.url) as client:
+        await exchange.control.wait_for_connections(1)
+        await exchange.stop()
         assert await client.close_code() == 1012

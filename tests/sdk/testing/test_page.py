@@ -10,6 +10,7 @@ from tests.sdk.testing._bare import bare, error
 
 if TYPE_CHECKING:
     from agentexchange.testing import SandboxExchange
+    from agentexchange.testing._server import LocalExchange
 
 pytestmark = pytest.mark.sandbox_exchange(rate=0, pairs=10, dialect="page")
 
@@ -27,8 +28,8 @@ async def test_flat_tickers_with_the_documented_fields(sandbox_exchange: Sandbox
 
 
 @pytest.mark.parametrize("interval", ["1m", "5m", "15m", "1h", "4h", "1d"])
-async def test_every_promised_interval_is_taken(sandbox_exchange: SandboxExchange, interval: str) -> None:
-    async with bare(sandbox_exchange.url) as client:
+async def test_every_promised_interval_is_taken(exchange: LocalExchange, interval: str) -> None:
+    async with bare(exchange.url) as client:
         ack = await client.subscribe("candles", symbol="BTCUSDT", interval=interval)
         assert ack == {"type": "subscribed", "channel": f"candles:BTCUSDT:{interval}"}
 
@@ -70,30 +71,30 @@ async def test_private_events_only_to_those_who_subscribed(sandbox_exchange: San
         await silent.proves_silent()
 
 
-async def test_no_subscription_limit_is_documented(sandbox_exchange: SandboxExchange) -> None:
-    async with bare(sandbox_exchange.url) as client:
+async def test_no_subscription_limit_is_documented(exchange: LocalExchange) -> None:
+    async with bare(exchange.url) as client:
         for number in range(25):
             assert (await client.subscribe("ticker", symbol=f"S{number}"))["type"] == "subscribed"
 
 
 @pytest.mark.sandbox_exchange(subscription_limit=1)
-async def test_a_limit_can_be_set(sandbox_exchange: SandboxExchange) -> None:
-    async with bare(sandbox_exchange.url) as client:
+async def test_a_limit_can_be_set(exchange: LocalExchange) -> None:
+    async with bare(exchange.url) as client:
         await client.subscribe("orders")
         assert await client.subscribe("portfolio") == error("SUBSCRIPTION_LIMIT")
 
 
-async def test_a_bad_key_is_closed_with_4401(sandbox_exchange: SandboxExchange) -> None:
-    async with bare(sandbox_exchange.url, key="ak_wrong") as client:
+async def test_a_bad_key_is_closed_with_4401(exchange: LocalExchange) -> None:
+    async with bare(exchange.url, key="ak_wrong") as client:
         assert await client.close_code() == 4401
-    assert sandbox_exchange.control.handshakes_refused == 1
+    assert exchange.control.handshakes_refused == 1
 
 
-async def test_the_base_url_alone_is_an_endpoint_too(sandbox_exchange: SandboxExchange) -> None:
-    async with bare(sandbox_exchange.url, path="/") as client:
+async def test_the_base_url_alone_is_an_endpoint_too(exchange: LocalExchange) -> None:
+    async with bare(exchange.url, path="/") as client:
         assert (await client.subscribe("orders"))["type"] == "subscribed"
 
 
-async def test_the_live_platform_s_pong_is_unknown_here(sandbox_exchange: SandboxExchange) -> None:
-    async with bare(sandbox_exchange.url) as client:
+async def test_the_live_platform_s_pong_is_unknown_here(exchange: LocalExchange) -> None:
+    async with bare(exchange.url) as client:
         assert await client.ask({"action": "pong"}) == error("UNKNOWN_ACTION")
