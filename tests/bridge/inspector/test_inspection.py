@@ -24,7 +24,7 @@ from tests.integration._system import eventually
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from agentexchange_bridge.inspector.feed import Feed, Travel
+    from agentexchange_bridge.inspector.feed import Feed, Inspection, Travel
     from tests._servers import RedisServer
 
 KEY = "ak_live_inspected_crew"
@@ -49,7 +49,8 @@ async def test_an_operators_rights_are_enough_for_everything(redis_server: Redis
             async with member, listener, open_inspection(redis_url=url, api_keys=[SecretStr(KEY)]) as inspection:
                 assert inspection.live is not None
                 await everything_is_there(inspection.live)
-                letters = await eventually(inspection.dead_letters)
+                await eventually(lambda: _has_letters(inspection))
+                letters = await inspection.dead_letters()
                 assert await inspection.retry(letters[0])
                 assert await inspection.drop(letters[1])
                 line = await inspection.timeline()
@@ -94,6 +95,10 @@ async def test_a_crews_rights_are_enough_for_what_is_its_own(redis_server: Redis
 
 async def _refuse(data: dict[str, object]) -> None:
     raise RuntimeError("no")
+
+
+async def _has_letters(inspection: Inspection) -> bool:
+    return len(await inspection.dead_letters()) > 1
 
 
 async def everything_is_there(feed: Feed) -> None:
