@@ -260,7 +260,7 @@ class Recording:
 
     # Its blocks, for who reads here and there
 
-    def blocks(self, lane: Lane) -> list[BlockInfo]:
+    def blocks_of(self, lane: Lane) -> list[BlockInfo]:
         """The blocks of a lane in its order; span and count of each are known without reading it."""
         number = self._directory.lanes.get(lane)
         return [block for block in self._directory.blocks if block.lane == number]

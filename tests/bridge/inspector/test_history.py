@@ -165,7 +165,7 @@ async def test_a_damaged_recording_is_read_up_to_the_damage(tmp_path: Path) -> N
     path = record(tmp_path / "day.axlog", {LOG: TICKS})
     raw = bytearray(path.read_bytes())
     whole = FileHistory(path, [])
-    block = whole.recording.blocks(LOG)[5]
+    block = whole.recording.blocks_of(LOG)[5]
     whole.close()
     raw[block.offset + block.size - 2] ^= 0xFF
     path.write_bytes(raw)

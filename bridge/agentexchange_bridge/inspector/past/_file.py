@@ -52,7 +52,7 @@ class FileHistory:
         self.lanes = tuple(
             lane for lane in self._recording.lanes if not lane.scope.startswith("a-") or lane.scope in accounts
         )
-        self._blocks = {lane: self._recording.blocks(lane) for lane in self.lanes}
+        self._blocks = {lane: self._recording.blocks_of(lane) for lane in self.lanes}
         self._topics: dict[str, set[str]] = {}
         for scope, topic in self._recording.places():
             self._topics.setdefault(scope, set()).add(topic)
