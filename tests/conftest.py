@@ -42,6 +42,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("redis_kind", kinds, scope="session")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A run against another server is for the tests of servers: all others would only run again."""
+    if config.getoption("--redis-servers") != "redis":
+        return
+    chosen = [item for item in items if "redis_kind" in getattr(item, "fixturenames", ())]
+    kept = set(chosen)
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = chosen
+
+
 @pytest.fixture
 def make_redis(redis_kind: str) -> Iterator[Callable[..., RedisServer]]:
     """``make_redis(appendonly=True, maxmemory="64mb", options={…}, tls=folder)``: starts a server."""
