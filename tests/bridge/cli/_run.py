@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from dataclasses import dataclass
 
 from agentexchange_bridge.demo._processes import Process, child_environment
 from tests._hygiene import WATCH
+
+from ._forks import forked
 
 KEY = "ak_live_cli_test/key+1"
 CLI = (sys.executable, "-m", "agentexchange_bridge")
@@ -24,19 +25,9 @@ class Result:
 
 async def run(*argv: str, key: str | None = KEY, **environment: str) -> Result:
     """Run a command that ends by itself."""
-    process = await asyncio.create_subprocess_exec(
-        *CLI, *argv, env=_environment(key, environment), stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        async with asyncio.timeout(30):
-            out, err = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+    code, out, err = await forked(argv, _environment(key, environment), timeout_s=30)
     WATCH.look(out.decode() + err.decode(), f"output of {argv[:1]}")
-    return Result(process.returncode or 0, out.decode(), err.decode())
+    return Result(code, out.decode(), err.decode())
 
 
 def start(*argv: str, key: str | None = KEY, **environment: str) -> Process:
