@@ -50,6 +50,10 @@ def wait_for_figures(process: subprocess.Popen[str]) -> None:
     assert any("consumers: 3" in line for line in process.stdout)
 
 
+def without_escapes(text: bytes) -> str:
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text.decode(errors="replace"))
+
+
 def assert_all_gone(children: list[psutil.Process]) -> None:
     _, alive = psutil.wait_procs(children, timeout=10)
     assert alive == []
@@ -112,17 +116,21 @@ def test_killed_without_a_chance_to_clean_up_it_leaves_no_process(folder: Path) 
 def test_on_a_terminal_it_draws_tables(folder: Path) -> None:
     ours, theirs = pty.openpty()
     environment = os.environ | {"TERM": "xterm", "COLUMNS": "120", "LINES": "40"}
-    with subprocess.Popen([*CLI, "--seconds", "2"], stdout=theirs, stderr=theirs, env=environment) as process:
+    wanted = "upstream sessions: 2, consumers: 3"
+    with subprocess.Popen([*CLI, "--seconds", "30"], stdout=theirs, stderr=theirs, env=environment) as process:
         os.close(theirs)
-        text = b""
+        text, is_ending = b"", False
         with contextlib.suppress(OSError):  # the terminal is closed
             while chunk := os.read(ours, 65536):
                 text += chunk
+                if not is_ending and wanted in without_escapes(text):
+                    process.send_signal(signal.SIGINT)
+                    is_ending = True
         os.close(ours)
         assert process.wait(DEADLINE_S) == 0
-    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text.decode())
+    plain = without_escapes(text)
     assert "prices" in plain
-    assert "upstream sessions: 2, consumers: 3" in plain
+    assert wanted in plain
     assert "per second" in plain
 
 
