@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
+    from ._lane import Take
     from ._options import FeedSink
 
 __all__ = ["Handover", "HandoverOwner"]
@@ -63,8 +64,16 @@ class Handover:
         if move.overlap.is_full:
             self.end(move, heard=self._owner.now())
 
+    def after_echo(self, earlier: Move, take: Take, topic: str, fields: dict[str, Any]) -> None:
+        """An event on its way to ``take``, from a lane that may still repeat what it did not bring ``earlier``."""
+        for tick in earlier.overlap.new(fields):
+            take(topic, tick)
+        if earlier.overlap.is_done:
+            self._over(earlier)
+
     def end(self, move: Move, *, heard: datetime | None = None) -> None:
         """The old lane has brought its last of a topic. ``heard``: it broke off, and was last heard then."""
+        self._end_echo(move, lost=heard is not None)
         ticks = move.end(heard=heard)
         self._owner.moved(move)
         self._deliver(move, str(move.topic), ticks)
@@ -81,6 +90,14 @@ class Handover:
         for move in moves:
             move.is_proved = True
         self._owner.rethink()
+
+    def _end_echo(self, move: Move, *, lost: bool) -> None:
+        """The old lane of ``move`` repeats nothing any more: what waits for more repeats waits in vain."""
+        topic = str(move.topic)
+        if (earlier := self.moves.echo(move.old, topic)) is not None:
+            for fields in earlier.overlap.new_ended(lost=lost):
+                self.from_old(move, topic, fields)
+            self._over(earlier)
 
     def _deliver(self, move: Move, topic: str, ticks: Iterable[dict[str, Any]]) -> None:
         for fields in ticks:

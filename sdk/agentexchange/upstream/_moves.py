@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ._overlap import Overlap
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from datetime import datetime
 
     from agentexchange_schemas import Topic
@@ -69,6 +69,7 @@ class Moves:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._moves: dict[str, Move] = {}
+        self._echoes: dict[tuple[int | None, str], Move] = {}
 
     def __iter__(self) -> Iterator[Move]:
         return iter(tuple(self._moves.values()))
@@ -83,8 +84,11 @@ class Moves:
         return any(move.step is not Step.ENDED for move in self._moves.values())
 
     def begin(self, topic: Topic, *, old: int, old_wire: Topic, new_wire: Topic, now: datetime) -> None:
-        """``topic`` is to move; `bind` says where to."""
+        """``topic`` is to move; `bind` says where to. Its last move may have ended, and its lane still repeat."""
         overlap = Overlap(self._limit)
+        last = self._moves.get(str(topic))
+        if last is not None and last.step is Step.ENDED and last.new is not None:
+            self._echoes[last.new, str(topic)] = last
         self._moves[str(topic)] = Move(topic, old, old_wire, new_wire, overlap, now)
 
     def bind(self, wire: Topic, lane: int) -> None:
@@ -101,9 +105,22 @@ class Moves:
             move.new = None
             move.begin_again()
 
+    def echo(self, lane: int, topic: str) -> Move | None:
+        """The earlier move of ``topic``, which moves on already, whose repeats ``lane`` may still bring."""
+        return self._echoes.get((lane, topic))
+
     def drop(self, move: Move) -> None:
-        """It is over, or nobody wants it any more."""
-        self._moves.pop(str(move.topic), None)
+        """It is over, or leads nowhere."""
+        topic = str(move.topic)
+        if self._moves.get(topic) is move:
+            del self._moves[topic]
+        if self._echoes.get((move.new, topic)) is move:
+            del self._echoes[move.new, topic]
+
+    def unwanted(self, topic: str) -> None:
+        """Nobody wants ``topic`` any more, or it is left before there is another way to have it."""
+        self._moves.pop(topic, None)
+        self._forget_echoes(lambda key: key[1] == topic)
 
     def asked(self, lane: int, wire: Topic | None = None) -> None:
         """``lane`` asks for ``wire``, or on a new session for all that it is to hold."""
@@ -139,6 +156,7 @@ class Moves:
 
     def lost_by_new(self, lane: int) -> None:
         """The session of ``lane``, to which topics move, is gone."""
+        self._forget_echoes(lambda key: key[0] == lane)
         for move in self._to(lane, None):
             if move.step is Step.ENDED:
                 self.drop(move)
@@ -162,11 +180,16 @@ class Moves:
 
     def forget(self) -> None:
         """All sessions are replaced: nothing that they brought goes out any more."""
+        self._echoes.clear()
         for move in self:
             if move.step >= Step.LEAVING:
                 self.drop(move)
             else:
                 move.begin_again()
+
+    def _forget_echoes(self, is_over: Callable[[tuple[int | None, str]], bool]) -> None:
+        for key in filter(is_over, tuple(self._echoes)):
+            del self._echoes[key]
 
     def _to(self, lane: int, wire: Topic | None) -> list[Move]:
         return [move for move in self if move.new == lane and wire in (None, move.new_wire)]

@@ -99,6 +99,16 @@ class Overlap:
             self.is_done = True
         return out
 
+    def new_ended(self, *, lost: bool = False) -> list[Tick]:
+        """The new session has brought its last, after the old one: what goes out. All that it repeats has come.
+
+        Args:
+            lost: it broke off, so that it may have brought nothing but repeats.
+        """
+        count = len(self._new)
+        self._fits = [k for k in self._fits or () if k <= count]
+        return self._joined([count, *self._fits] if lost else self._fits)
+
     def _joined(self, fits: list[int]) -> list[Tick]:
         """What goes out once no more repeats are expected; until then nothing."""
         # by count where content fails, as when the two sessions word a tick differently

@@ -152,8 +152,7 @@ class UpstreamPool:
         """Want ``topic`` no more. Idempotent."""
         self._allocation.unwant(topic)
         self._voice.forget(str(topic))
-        if move := self._moves.get(str(topic)):
-            self._moves.drop(move)
+        self._moves.unwanted(str(topic))
         self.rethink()
 
     def holds(self, topic: Topic) -> bool:
@@ -396,8 +395,8 @@ class UpstreamPool:
 
     def _sacrifice(self, wire: Topic, number: int) -> None:
         """Leave ``wire`` before there is another way to have it."""
-        if move := self._moves.get(str(wire)):
-            self._moves.drop(move)
+        if self._moves.get(str(wire)) is not None:
+            self._moves.unwanted(str(wire))
             self._tell(self._voice.blind(str(wire), self.now()))
         self._unsubscribe(wire, number)
 
@@ -447,6 +446,12 @@ class UpstreamPool:
         """Who takes the events of ``topic`` that come from a lane."""
         if number not in self._lanes:
             return self._drop
+        take = self._taker_of_fresh(number, topic)
+        echo = self._moves.echo(number, topic)
+        return take if echo is None else partial(self._handover.after_echo, echo, take)
+
+    def _taker_of_fresh(self, number: int, topic: str) -> Take:
+        """The same, of those that are no repeats of an earlier move."""
         if (move := self._moves.get(topic)) is not None:
             if move.new == number:
                 return partial(self._handover.from_new, move)

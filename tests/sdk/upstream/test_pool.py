@@ -490,6 +490,41 @@ async def test_from_singles_to_the_wildcard_and_back_under_a_running_market() ->
         assert pool.stats.ambiguous == len([status for status in sink.statuses if status.topic])
 
 
+async def test_back_to_singles_before_the_wildcards_session_has_caught_up(sandbox: SandboxExchange) -> None:
+    """What it still repeated of the singles' sessions, which were gone already, went out twice."""
+    sink, time = Sink(), Timeline()
+    pool = make_pool(sandbox.url, sink, *singles(6), subscriptions=6, fold_from=20, proof_s=2.0, time=time)
+    async with running(pool):
+        await sandbox.control.wait_for_subscriptions(*singles(6))
+        subscribe(pool, *singles(12))
+        await sandbox.control.wait_for_subscriptions(*singles(12))
+        subscribe(pool, *singles(25))
+        await sandbox.control.wait_for_subscriptions(ALL)
+        await time.until_asleep(2)
+        behind = pool._lanes[pool._allocation.places[Topic.parse(ALL)]]._session
+        assert behind is not None
+        behind._connection.transport.pause_reading()
+        for price in ("1", "2"):
+            for topic in singles(12):
+                push(sandbox, topic, price)
+        await sink.until(lambda: len(sink.events) == 24)
+        time.advance(2)
+        await sandbox.control.wait_for_no_subscriptions(*singles(12))
+        await until(lambda: loads(sandbox) == [1])
+        unsubscribe(pool, *singles(25)[12:])
+        await until(lambda: loads(sandbox) == [4, 4, 1])  # the last four are to stay on the wildcard's session
+        behind._connection.transport.resume_reading()
+        for topic in singles(12):
+            push(sandbox, topic, "3")
+        await sandbox.control.wait_for_no_subscriptions(ALL)
+        for topic in singles(12):
+            push(sandbox, topic, "4")
+        await sink.until(lambda: all(sink.ticks(topic)[-1]["price"] == "4" for topic in singles(12)))
+    for topic in singles(12):
+        assert [tick["price"] for tick in sink.ticks(topic)] == ["1", "2", "3", "4"], topic
+    assert not pool._moves._echoes
+
+
 async def test_one_session_switches_within_itself() -> None:
     journal = Journal()
     async with SandboxExchange(pairs=30, rate=2000, journal=journal) as sandbox:
