@@ -6,19 +6,21 @@ import contextlib
 import ctypes
 import os
 import random
+import secrets
 import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
-__all__ = ["RedisServer", "free_port", "server_binaries"]
+__all__ = ["RedisServer", "free_port", "server_binaries", "short_folder"]
 
 _START_TIMEOUT_S = 10.0
 _POLL_S = 0.005
@@ -26,6 +28,16 @@ _PR_SET_PDEATHSIG = 1
 _PORTS = (15_000, 32_000)
 _dice = random.SystemRandom()  # not the seeded one: the processes that share the tests would all draw the same
 _libc = ctypes.CDLL(None)
+
+
+def short_folder() -> Path:
+    """A new folder whose path is short: a unix socket's is limited to 107 bytes, which pytest's can exceed.
+
+    Hex digits alone, as what `tempfile` makes up may look like a key.
+    """
+    folder = Path(tempfile.gettempdir()) / f"ax-{secrets.token_hex(6)}"
+    folder.mkdir(mode=0o700)
+    return folder
 
 
 def server_binaries() -> dict[str, str]:

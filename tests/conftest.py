@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import trustme
+from hypothesis import settings
 
 from tests._hygiene import Hygiene, look_into_redis
-from tests._servers import RedisServer, server_binaries
+from tests._servers import RedisServer, server_binaries, short_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+settings.register_profile("busy machine", deadline=None)  # how long an example takes says nothing on one
+settings.load_profile("busy machine")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -61,8 +65,7 @@ def make_redis(redis_kind: str) -> Iterator[Callable[..., RedisServer]]:
     with contextlib.ExitStack() as stack:
 
         def make(**options: Any) -> RedisServer:
-            # short path: a unix socket's is limited to 107 bytes, which pytest's tmp_path can exceed
-            folder = Path(tempfile.mkdtemp(prefix="axr-"))
+            folder = short_folder()
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
             server = RedisServer(binary=binaries[redis_kind], folder=folder, **options)
             stack.callback(server.kill)

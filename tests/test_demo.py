@@ -59,21 +59,30 @@ def assert_all_gone(children: list[psutil.Process]) -> None:
     assert alive == []
 
 
-def test_three_seconds_show_two_sessions_three_consumers_and_equal_events(folder: Path) -> None:
-    with demo("--seconds", "3") as process:
-        assert process.stdout is not None
-        first = process.stdout.readline()
-        children = children_of(process)
-        assert len(children) == 6  # server, sandbox, bridge, three consumers
-        text = first + process.stdout.read()
-        assert process.wait(DEADLINE_S) == 0, text
-    assert "upstream sessions: 2, consumers: 3" in text
+def test_a_few_seconds_show_two_sessions_three_consumers_and_equal_events(folder: Path) -> None:
+    wanted = "upstream sessions: 2, consumers: 3"
+    text, children = run_through("3")
+    if wanted not in text:  # a busy machine
+        text, children = run_through("15")
+    assert len(children) == 6  # server, sandbox, bridge, three consumers
+    assert wanted in text
     assert re.search(r"BTCUSDT \d+\.\d+", text)
     assert "FAIL" not in text
     for name in ("tickers = log", "all = log", "account = log", "tickers = all"):
         assert re.search(rf"ok +{name}: [\d,]+ events equal", text), text
     assert_all_gone(children)
     assert list(folder.iterdir()) == []
+
+
+def run_through(seconds: str) -> tuple[str, list[psutil.Process]]:
+    """What it prints until its time is up, and its processes at the first line."""
+    with demo("--seconds", seconds) as process:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        children = children_of(process)
+        text = first + process.stdout.read()
+        assert process.wait(DEADLINE_S) == 0, text
+    return text, children
 
 
 def test_ctrl_c_ends_it_early_with_its_summary(folder: Path) -> None:

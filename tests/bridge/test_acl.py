@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import re
 import shutil
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +13,7 @@ import redis
 from agentexchange_bridge.acl import crew_rule
 from agentexchange_schemas import LayoutError, account_scope
 from tests._acl import Guarded, rules_of
-from tests._servers import RedisServer, server_binaries
+from tests._servers import RedisServer, server_binaries, short_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,7 +90,7 @@ FORBIDDEN = [
 @pytest.fixture(scope="module")
 def guarded(redis_kind: str) -> Iterator[Guarded]:
     """One server for the whole table: nothing of it changes anything."""
-    folder = Path(tempfile.mkdtemp(prefix="axr-"))
+    folder = short_folder()
     server = RedisServer(binary=server_binaries()[redis_kind], folder=folder)
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import tempfile
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests._hygiene import look_into_redis
-from tests._servers import RedisServer, free_port, server_binaries
+from tests._servers import RedisServer, free_port, server_binaries, short_folder
 from tests.browser._processes import ServerProcess
 
 if TYPE_CHECKING:
@@ -70,7 +68,7 @@ def inspector(*argv: str, environment: dict[str, str] | None = None) -> Iterator
 
 
 def _redis(stack: contextlib.ExitStack) -> RedisServer:
-    folder = Path(tempfile.mkdtemp(prefix="axb-"))
+    folder = short_folder()
     stack.callback(shutil.rmtree, folder, ignore_errors=True)
     server = RedisServer(binary=server_binaries()["valkey"], folder=folder)
     stack.callback(server.kill)
