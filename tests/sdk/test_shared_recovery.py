@@ -405,10 +405,10 @@ async def test_many_clients_wait_before_they_read_ticks_again_but_not_for_orders
         writer.event(BTC, {"n": 1})
         account.event("orders", {"n": 1})
         await got.until(lambda got: len(got.events) == 2)
-        cut(writer)
         writer.received_us += 4_000_000
         writer.event(BTC, {"n": 2}, channel=False)
         account.event("orders", {"n": 2}, channel=False)
+        cut(writer)
         await got.until(lambda got: len(got.events) == 4)
         assert [event.topic for event in got.events[2:]] == ["orders", BTC]
         assert [delay for delay in slept if 0 < delay < 0.5] == [pytest.approx(0.2, abs=0.01)], "half of 4 s / 10"
