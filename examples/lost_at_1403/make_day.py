@@ -99,7 +99,7 @@ def account(log):
         fields = {
             "total_equity": f"{100_000 - lost:.8f}",
             "available_cash": f"{100_000 - (0.5 * paid if has_bought else 0):.8f}",
-            "unrealized_pnl": f"{-lost:.8f}",
+            "unrealized_pnl": f"{0 - lost:.8f}",
             "timestamp": stamp(at),
         }
         events.append(("portfolio", at, fields))

@@ -95,7 +95,7 @@ def order_row(order: OrderRow) -> Row:
         "status": order.status,
         "tone": "good" if order.is_open else "idle",
         "quantity": str(order.fields.get("quantity", "")),
-        "price": str(order.fields.get("price") or ""),
+        "price": str(order.fields.get("executed_price") or order.fields.get("price") or ""),
     }
 
 
