@@ -88,7 +88,7 @@ async def test_a_server_that_stops_reading_and_closing_does_not_hold_up_the_end(
 async def test_a_handshake_that_takes_too_long_is_tried_again(sandbox: SandboxExchange) -> None:
     time = Timeline()
     sandbox.control.hold_handshakes()
-    async with running(make_feed(sandbox.url, Sink(), BTC, time=time, open_timeout_s=0.05)):
+    async with running(make_feed(sandbox.url, Sink(), BTC, time=time, open_timeout_s=0.5)):
         await time.until_asleep(1)
         sandbox.control.accept_handshakes()
         time.advance(1)
