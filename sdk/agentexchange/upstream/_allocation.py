@@ -117,6 +117,17 @@ class Allocation:
         """What ``topic`` is subscribed as."""
         return WILDCARD if self.is_folded and is_single(topic) else topic
 
+    def elsewhere(self, wire: Topic) -> list[tuple[Topic, Topic]]:
+        """What is wanted of ``wire``, which is not to stay where it is, each with what it is to come as instead."""
+        if wire in self.places:
+            return [(wire, wire)]
+        if is_single(wire) and self.is_folded and wire in self.wanted:
+            return [(wire, WILDCARD)]
+        if wire == WILDCARD and not self.is_folded:
+            out = self.refused.keys() | self.without_room
+            return [(topic, topic) for topic in self.wanted if is_single(topic) and topic not in out]
+        return []
+
     # What upstream does
 
     def released(self, topic: Topic, lane: int) -> None:

@@ -47,13 +47,18 @@ class LaneOwner(Protocol):
 class Lane(UpstreamFeed):
     """Arguments beyond those of `UpstreamFeed`: its ``number``, its ``owner``, and the ``gate`` of all lanes.
 
+    Its ``sink`` keeps the routes of its events.
+
     Attributes:
         is_up: whether it has a session.
         is_unreached: whether the last attempt to open one failed.
     """
 
-    def __init__(self, *args: Any, number: int, owner: LaneOwner, gate: StaggerGate, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self, *args: Any, sink: LaneSink, number: int, owner: LaneOwner, gate: StaggerGate, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, sink=sink, **kwargs)
+        self._routes = sink
         self.number = number
         self.is_up = self.is_unreached = False
         self._owner = owner
@@ -72,6 +77,10 @@ class Lane(UpstreamFeed):
     def last_heard_at(self) -> float:
         """When the present session was last heard, or now (seconds of the feed's clock)."""
         return self._options.clock() if self._session is None else self._session.last_heard_at
+
+    def forget_routes(self) -> None:
+        """Who takes its events has changed."""
+        self._routes.clear()
 
     def answered(self, answer: Answer) -> None:
         """A topic was accepted, refused or left."""

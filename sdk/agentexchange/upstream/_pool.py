@@ -6,20 +6,20 @@ import asyncio
 import logging
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from agentexchange.errors import AuthenticationError
-from agentexchange_schemas import FeedStatus, Topic
 
 from ._allocation import WILDCARD, Allocation, is_single
 from ._auth import AuthJudge, AuthPolicy
 from ._gate import StaggerGate
 from ._handover import Handover
 from ._lane import Lane, LaneSink
+from ._lanes import Lanes
 from ._moves import Step
 from ._options import FeedOptions, PoolOptions
 from ._pool_voice import PoolVoice
-from ._stats import PoolStats
+from ._routes import Routes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -27,11 +27,12 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from agentexchange._urls import UpstreamUrl
+    from agentexchange_schemas import FeedStatus, Topic
     from agentexchange_schemas.upstream import Refusal
 
-    from ._lane import Take
     from ._moves import Move
     from ._options import FeedSink
+    from ._stats import PoolStats
     from ._subscriptions import Answer
 
 __all__ = ["UpstreamPool"]
@@ -76,15 +77,10 @@ class UpstreamPool:
         )
         self._handover = Handover(sink, self, limit=self._pool.max_overlap)
         self._moves = self._handover.moves
-        self._voice = PoolVoice(self._topics_of, self.now)
+        self._lanes = Lanes(self._new_lane)
+        self._routes = Routes(sink, self._allocation, self._handover, self._lanes, private=self._pool.private)
+        self._voice = PoolVoice(self._routes.topics_of, self.now)
         self._gate = StaggerGate(self._pool.stagger_s, self._options)
-        self._lanes: dict[int, Lane] = {}
-        self._sinks: dict[int, LaneSink] = {}
-        self._closing: dict[int, Lane] = {}
-        self._past = PoolStats()
-        self._opened = 0
-        self._opened_as: dict[int, int] = {}
-        self._unclaimed = 0
         self._limit_words = ""
         self._group: asyncio.TaskGroup | None = None
         self._timers: set[asyncio.Task[None]] = set()
@@ -96,15 +92,11 @@ class UpstreamPool:
     @property
     def stats(self) -> PoolStats:
         """Counters since the pool was built, as they are now."""
-        lanes = tuple(self._lanes.values())
-        # a lane that is closed in this moment on another thread is missed once, or counted twice
-        total = PoolStats(state=self._voice.state, ambiguous=self._handover.ambiguous)
-        total.unclaimed = self._unclaimed + self._handover.repeats
-        total.add((self._past, *(lane.stats for lane in (*lanes, *tuple(self._closing.values())))))
-        total.events -= total.unclaimed
-        up = [lane.number for lane in lanes if lane.is_up]
-        total.sessions_open = len(up)
-        total.oldest = min((self._opened_as.get(number, 0) for number in up), default=0)
+        unclaimed = self._routes.unclaimed + self._handover.repeats
+        total = self._lanes.stats()
+        total.state, total.ambiguous = self._voice.state, self._handover.ambiguous
+        total.unclaimed = unclaimed
+        total.events -= unclaimed
         return total
 
     async def run(self) -> None:
@@ -144,7 +136,7 @@ class UpstreamPool:
         """
         if not self._allocation.want(topic, optional=optional):
             return
-        if (owner := self._owner(topic)) is not None:
+        if (owner := self._routes.owner(topic)) is not None:
             self._tell(self._voice.moved(str(topic), owner))
         self.rethink()
 
@@ -157,8 +149,7 @@ class UpstreamPool:
 
     def holds(self, topic: Topic) -> bool:
         """Whether upstream has acknowledged ``topic``, or what it rides on."""
-        wire = self._allocation.wire_of(topic)
-        return any(lane.holds(wire) for lane in self._lanes.values()) and topic in self._allocation.wanted
+        return self._routes.holds(topic)
 
     def has_settled(self, topic: Topic) -> bool:
         """Whether the sessions are past upstream's answer for ``topic``: what it serves comes from here on.
@@ -166,20 +157,11 @@ class UpstreamPool:
         So it is where there is nothing to wait for: for a topic that has no place, and one whose session cannot be
         opened while others are.
         """
-        allocation = self._allocation
-        if self._stopped.is_set() or topic not in allocation.wanted:
-            return False
-        move = self._moves.get(str(topic))
-        if move is not None and move.step is not Step.ENDED:
-            return self._has_settled(move.old, move.old_wire)
-        wire = allocation.wire_of(topic)
-        if wire not in allocation.places:
-            return wire in allocation.refused.keys() | allocation.without_room | allocation.left_out
-        return self._has_settled(allocation.places[wire], wire)
+        return not self._stopped.is_set() and self._routes.has_settled(topic)
 
     def silent_s(self) -> float | None:
         """How long ago the most silent of the present sessions was last heard; None where there is none."""
-        return max((silent for lane in self._lanes.values() if (silent := lane.silent_s()) is not None), default=None)
+        return self._lanes.silent_s()
 
     def renew(self, message: str) -> None:
         """Replace the present sessions, one after the other.
@@ -190,7 +172,7 @@ class UpstreamPool:
             message: why, for people.
         """
         self._moves.forget()
-        self._forget_routes()
+        self._lanes.forget_routes()
         for lane in tuple(self._lanes.values()):
             lane.renew(message)
 
@@ -198,8 +180,7 @@ class UpstreamPool:
         """Make `run` return: ends waits at once, and the sessions with a clean close that has a deadline."""
         self._stopped.set()
         self._changed.set()
-        for lane in self._lanes.values():
-            lane.stop()
+        self._lanes.stop()
         for timer in self._timers:
             timer.cancel()
 
@@ -207,8 +188,7 @@ class UpstreamPool:
 
     def began(self, lane: Lane) -> None:
         """A lane has a new session, which is about to ask for its topics."""
-        self._opened += 1
-        self._opened_as[lane.number] = self._opened
+        self._lanes.began(lane.number)
         self._allocation.began(lane.number)
         self._moves.asked(lane.number)
         self._changed.set()
@@ -250,19 +230,19 @@ class UpstreamPool:
 
     def was_ever_open(self) -> bool:
         """Whether any lane has had a session."""
-        return self._opened > 0
+        return self._lanes.were_ever_up
 
     # What a handover finds out
 
     def moved(self, move: Move) -> None:
         """The new lane of a move delivers from now on."""
-        self._forget_routes()
+        self._lanes.forget_routes()
         if move.new is not None:
             self._tell(self._voice.moved(str(move.topic), move.new))
 
     def rethink(self) -> None:
         """Who delivers what has changed, or something else may be due."""
-        self._forget_routes()
+        self._lanes.forget_routes()
         self._changed.set()
 
     def now(self) -> datetime:
@@ -283,7 +263,7 @@ class UpstreamPool:
             if not self._lanes[move.old].is_up:
                 self._handover.end(move)
         for topic in self._allocation.wanted:
-            if self._allocation.wire_of(topic) == wire and self._owner(topic) == lane.number:
+            if self._allocation.wire_of(topic) == wire and self._routes.owner(topic) == lane.number:
                 self._tell(self._voice.served(str(topic)))
         if served:
             self._later(self._pool.proof_s, partial(self._handover.prove, served))
@@ -345,7 +325,7 @@ class UpstreamPool:
         self._leave()
         for number in decision.closed:
             self._close(number)
-        self._forget_routes()
+        self._lanes.forget_routes()
         for wire, number in decision.placed:
             self._tell(self._voice.moved(str(wire), number) if wire in self._allocation.wanted else [])
         self._tell_no_room(decision.without_room)
@@ -354,11 +334,18 @@ class UpstreamPool:
 
     def _open(self, number: int) -> None:
         assert self._group is not None  # noqa: S101 - decisions are carried out within `run`
-        sink = LaneSink(partial(self._taker, number), on_status=partial(self._said, number), on_junk=self._sink.on_junk)
-        lane = Lane(
+        self._tell(self._voice.opened(number))
+        self._lanes.open(number, self._group)
+
+    def _new_lane(self, number: int) -> Lane:
+        return Lane(
             self._url,
             self._api_key,
-            sink=sink,
+            sink=LaneSink(
+                partial(self._routes.taker, number),
+                on_status=partial(self._said, number),
+                on_junk=self._sink.on_junk,
+            ),
             auth=self._judge,
             options=self._options,
             on_answer=self._on_answer,
@@ -366,32 +353,15 @@ class UpstreamPool:
             owner=self,
             gate=self._gate,
         )
-        self._tell(self._voice.opened(number))
-        self._lanes[number], self._sinks[number] = lane, sink
-        self._group.create_task(lane.run(), name=f"lane {number}").add_done_callback(partial(self._closed, number))
 
     def _close(self, number: int) -> None:
-        self._closing[number] = lane = self._lanes.pop(number)
-        self._opened_as.pop(number, None)
-        self._sinks.pop(number).clear()
-        lane.stop()
+        self._lanes.close(number)
         self._tell(self._voice.closed(number))
-
-    def _closed(self, number: int, _task: asyncio.Task[None]) -> None:
-        if (lane := self._closing.pop(number, None)) is not None:
-            self._past.add((lane.stats,))
 
     def _begin_moves(self, wire: Topic, number: int) -> None:
         """``wire`` is not to stay where it is: what is wanted of it goes elsewhere before it is left."""
-        allocation = self._allocation
-        if wire in allocation.places:
-            self._moves.begin(wire, old=number, old_wire=wire, new_wire=wire, now=self.now())
-        elif is_single(wire) and allocation.is_folded and wire in allocation.wanted:
-            self._moves.begin(wire, old=number, old_wire=wire, new_wire=WILDCARD, now=self.now())
-        elif wire == WILDCARD and not allocation.is_folded:
-            out = allocation.refused.keys() | allocation.without_room
-            for topic in [topic for topic in allocation.wanted if is_single(topic) and topic not in out]:
-                self._moves.begin(topic, old=number, old_wire=wire, new_wire=topic, now=self.now())
+        for topic, new_wire in self._allocation.elsewhere(wire):
+            self._moves.begin(topic, old=number, old_wire=wire, new_wire=new_wire, now=self.now())
 
     def _sacrifice(self, wire: Topic, number: int) -> None:
         """Leave ``wire`` before there is another way to have it."""
@@ -439,57 +409,6 @@ class UpstreamPool:
             timer = self._group.create_task(wait(), name="move")
             self._timers.add(timer)
             timer.add_done_callback(self._timers.discard)
-
-    # Who delivers what
-
-    def _taker(self, number: int, topic: str) -> Take:
-        """Who takes the events of ``topic`` that come from a lane."""
-        if number not in self._lanes:
-            return self._drop
-        take = self._taker_of_fresh(number, topic)
-        echo = self._moves.echo(number, topic)
-        return take if echo is None else partial(self._handover.after_echo, echo, take)
-
-    def _taker_of_fresh(self, number: int, topic: str) -> Take:
-        """The same, of those that are no repeats of an earlier move."""
-        if (move := self._moves.get(topic)) is not None:
-            if move.new == number:
-                return partial(self._handover.from_new, move)
-            return partial(self._handover.from_old, move) if move.owner == number else self._drop
-        return self._sink.on_event if self._is_from(number, Topic.parse(topic)) else self._drop
-
-    def _is_from(self, number: int, topic: Topic) -> bool:
-        """Whether events of ``topic`` are to be taken from a lane."""
-        if topic.is_private and not self._pool.private:
-            return False
-        allocation = self._allocation
-        owner = self._owner(topic)
-        if owner is None and is_single(topic) and allocation.is_folded:
-            # all symbols come, though nobody asked for this one
-            return allocation.places.get(WILDCARD) == number and WILDCARD in allocation.wanted
-        return owner == number or (owner is None and len(self._lanes) == 1)
-
-    def _owner(self, topic: Topic) -> int | None:
-        """The lane that delivers a wanted topic, or is to."""
-        if (move := self._moves.get(str(topic))) is not None:
-            return move.owner
-        if topic not in self._allocation.wanted:
-            return None
-        return self._allocation.places.get(self._allocation.wire_of(topic))
-
-    def _topics_of(self, number: int) -> list[str]:
-        return [str(topic) for topic in self._allocation.wanted if self._owner(topic) == number]
-
-    def _has_settled(self, number: int, wire: Topic) -> bool:
-        lane = self._lanes.get(number)
-        return lane is not None and (lane.has_settled(wire) or (lane.is_unreached and len(self._lanes) > 1))
-
-    def _drop(self, _topic: str, _fields: dict[str, Any]) -> None:
-        self._unclaimed += 1
-
-    def _forget_routes(self) -> None:
-        for sink in self._sinks.values():
-            sink.clear()
 
     # Telling
 

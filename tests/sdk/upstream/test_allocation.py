@@ -75,6 +75,19 @@ def test_more_are_spread_evenly_over_as_many_as_it_takes(count: int, expected: l
     assert loads(state) == expected
 
 
+def test_what_is_left_goes_where_its_topics_are_served_instead() -> None:
+    state = allocation(fold_from=20)
+    want(state, "orders", *singles(20))
+    btc, orders = Topic.parse(singles(1)[0]), Topic.parse("orders")
+    assert state.elsewhere(orders) == [(orders, orders)]
+    want(state, *singles(21))
+    assert state.elsewhere(btc) == [(btc, WILDCARD)]
+    unwant(state, *singles(10, start=11))
+    assert [str(topic) for topic, _ in state.elsewhere(WILDCARD)] == singles(11)
+    assert all(topic == wire for topic, wire in state.elsewhere(WILDCARD))
+    assert state.elsewhere(Topic.parse(singles(21)[-1])) == []
+
+
 def test_a_topic_more_moves_nothing() -> None:
     state = allocation()
     want(state, *singles(20))
