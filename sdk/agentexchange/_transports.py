@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
 
 from agentexchange_schemas import account_scope
-from agentexchange_schemas.layout import checked_name
 
 from ._acked.choice import acked_transport
 from ._direct import DirectTransport
@@ -21,9 +20,7 @@ from .replay._transport import ReplayTransport
 from .upstream import AuthJudge, AuthPolicy, FeedOptions, PoolOptions
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable, Iterable
-    from datetime import datetime
 
     from pydantic import SecretStr
 
@@ -31,27 +28,27 @@ if TYPE_CHECKING:
 
     from ._clock import Clock
     from ._dispatch import Dispatcher
+    from ._options import ConnectionOptions
     from ._transport import Transport
     from .replay import Moment, ReplayProgress, Source
 
-__all__ = ["CandlesName", "Transports", "check_positive"]
-
-CandlesName: TypeAlias = Literal["auto", "upstream", "build"]
+__all__ = ["Transports"]
 
 
 class Transports:
     """Makes the transport of each run.
 
-    Args (beside options of `AgentExchangeWS`):
+    Args:
         url: where to.
         api_key: the key; None for a recording.
         dispatcher: whose handlers.
         topics: what is wanted whenever a run begins.
         clock: the client's.
         stop: ends the run under way.
+        options: the client's.
 
     Raises:
-        ValueError: an option out of range.
+        ValueError: an option of groups or positions that does not go with the others.
         MissingExtraError: a Redis URL, and redis is not installed.
     """
 
@@ -64,25 +61,8 @@ class Transports:
         topics: Iterable[Topic],
         clock: Clock,
         stop: Callable[[], None],
-        open_timeout: float,
-        stale_after: float,
-        compression: bool,
-        ssl_context: ssl.SSLContext | None,
-        max_sessions: int,
-        ticker_all_from: int | None,
-        candles: CandlesName,
-        recover_limit: int,
-        group: str | None,
-        resume: str | None,
-        start: str | datetime,
-        claim_after: float,
-        max_attempts: int,
-        consumer: str | None,
-        client_name: str | None,
+        options: ConnectionOptions,
     ) -> None:
-        check_positive(open_timeout=open_timeout, stale_after=stale_after, recover_limit=recover_limit)
-        if client_name is not None:
-            checked_name(client_name, "client_name")
         self._url = url
         self._api_key = api_key
         self._dispatcher = dispatcher
@@ -90,24 +70,18 @@ class Transports:
         self._clock = clock
         self._stop = stop
         self._options = FeedOptions(
-            open_timeout_s=open_timeout, stale_after_s=stale_after, compression=compression, ssl_context=ssl_context
+            open_timeout_s=options.open_timeout,
+            stale_after_s=options.stale_after,
+            compression=options.compression,
+            ssl_context=options.ssl_context,
         )
-        self._pool = _pool_options(max_sessions, ticker_all_from)
-        self._candles = _candle_source(candles)
+        self._pool = PoolOptions(max_sessions=options.max_sessions, fold_from=options.ticker_all_from)
+        self._candles = CandleSource(options.candles)
         self._judge = AuthJudge(AuthPolicy.STRICT)
-        self._acked = acked_transport(
-            url,
-            group=group,
-            resume=resume,
-            start=start,
-            claim_after=claim_after,
-            max_attempts=max_attempts,
-            consumer=consumer,
-            client_name=client_name,
-        )
+        self._acked = acked_transport(url, options)
         self._shared = self._acked
         if isinstance(url, RedisUrl) and self._acked is None:
-            self._shared = _shared(recover_limit=recover_limit, client_name=client_name)
+            self._shared = _shared(options)
         self._replay: tuple[ReplayOptions, ReplayControl] | None = None
         if isinstance(url, FileUrl):
             self.replay()
@@ -183,31 +157,8 @@ class Transports:
         )
 
 
-def check_positive(**options: float) -> None:
-    """Options that must be more than 0.
-
-    Raises:
-        ValueError: one is not; names it.
-    """
-    for name, value in options.items():
-        if not value > 0:
-            raise ValueError(f"{name} must be more than 0, not {value!r}")
-
-
-def _shared(*, recover_limit: int, client_name: str | None) -> Callable[..., Transport]:
-    options = redis_backed("_shared.options", "SharedOptions")(recover_limit=recover_limit, client_name=client_name)
-    return partial(redis_backed("_shared.transport", "SharedTransport"), options=options)
-
-
-def _candle_source(name: str) -> CandleSource:
-    try:
-        return CandleSource(name)
-    except ValueError:
-        raise ValueError(f"candles must be one of {', '.join(CandleSource)}, not {name!r}") from None
-
-
-def _pool_options(max_sessions: int, ticker_all_from: int | None) -> PoolOptions:
-    check_positive(max_sessions=max_sessions)
-    if ticker_all_from is not None:
-        check_positive(ticker_all_from=ticker_all_from)
-    return PoolOptions(max_sessions=max_sessions, fold_from=ticker_all_from)
+def _shared(options: ConnectionOptions) -> Callable[..., Transport]:
+    shared = redis_backed("_shared.options", "SharedOptions")(
+        recover_limit=options.recover_limit, client_name=options.client_name
+    )
+    return partial(redis_backed("_shared.transport", "SharedTransport"), options=shared)

@@ -15,9 +15,10 @@ from ._dispatch import DEFAULT_MAX_QUEUE, Dispatcher, HandlerStats
 from ._freshness import freshness_of
 from ._handlers import Handler
 from ._lifecycle import DRAIN_TIMEOUT_S, Lifecycle
+from ._options import CandlesName, ConnectionOptions, check_positive
 from ._policy import HandlerOptions
 from ._scope import TaskScope
-from ._transports import CandlesName, Transports, check_positive
+from ._transports import Transports
 from ._urls import FileUrl, api_key_secret, parse_base_url
 from .errors import UsageError
 
@@ -138,21 +139,23 @@ class AgentExchangeWS:
             topics=self._topics,
             clock=self.clock,
             stop=self.stop,
-            open_timeout=open_timeout,
-            stale_after=stale_after,
-            compression=compression,
-            ssl_context=ssl_context,
-            max_sessions=max_sessions,
-            ticker_all_from=ticker_all_from,
-            candles=candles,
-            recover_limit=recover_limit,
-            group=group,
-            resume=resume,
-            start=start,
-            claim_after=claim_after,
-            max_attempts=max_attempts,
-            consumer=consumer,
-            client_name=client_name,
+            options=ConnectionOptions(
+                open_timeout=open_timeout,
+                stale_after=stale_after,
+                compression=compression,
+                ssl_context=ssl_context,
+                max_sessions=max_sessions,
+                ticker_all_from=ticker_all_from,
+                candles=candles,
+                recover_limit=recover_limit,
+                group=group,
+                resume=resume,
+                start=start,
+                claim_after=claim_after,
+                max_attempts=max_attempts,
+                consumer=consumer,
+                client_name=client_name,
+            ),
         )
         self._life = Lifecycle(self._dispatcher, self._transports)
         self._scope: TaskScope | None = None
