@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Final
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from agentexchange._backoff import backoff
 from agentexchange._names import Identity
@@ -34,14 +35,31 @@ if TYPE_CHECKING:
 
     from .options import AckedOptions
     from .places import Place
+    from .work import Work
 
-__all__ = ["AckedTransport"]
+__all__ = ["AckedLog", "AckedTransport"]
 
 _REPORT_S: Final = 2.0  # for telling Redis what the handlers did last
 _log = logging.getLogger("agentexchange.shared")
 
 
-class AckedTransport(ABC):
+class AckedLog(Protocol):
+    """One log's loop. Outlives connections: `serve` runs on each."""
+
+    counts: dict[str, int]
+    work: Work
+
+    async def serve(self, stream: RespStream) -> None:
+        """Work until cancelled or until the connection fails."""
+
+    async def leave(self, stream: RespStream, patience_s: float) -> None:
+        """Let the handler under way return, and report what was handled."""
+
+
+_Log = TypeVar("_Log", bound=AckedLog)
+
+
+class AckedTransport(ABC, Generic[_Log]):
     """Reconnects for ever; what it does with a connection is the subclass's. See `agentexchange._transport.Transport`.
 
     Its topics are fixed: members of a group handle the same ones, and a position is one of these topics.
@@ -71,6 +89,7 @@ class AckedTransport(ABC):
         self._statuses = ScopeStatuses(
             dispatcher.status, lambda topic: concerns(topic, self._topics), self._on_log, options.shared
         )
+        self._logs: dict[Place, _Log] = {}
         self._stopping = asyncio.Event()
         self._has_worked = False
 
@@ -93,6 +112,15 @@ class AckedTransport(ABC):
         scopes = self._layout.scopes_of(topic, self._account)
         return Outlook(scopes, self._statuses.clock_difference_s(scopes))
 
+    def stats(self) -> dict[str, int | float]:
+        """Counters since the start, and ``waiting``: what was read, or is held, and is not handled yet."""
+        total: Counter[str] = Counter()
+        for log in self._logs.values():
+            total.update(log.counts)
+            total.update(log.work.counts)
+            total["waiting"] += len(log.work.waiting)
+        return {**total, "interest_refused": self._interest.refused}
+
     def stop(self) -> None:
         """Make `run` return when the handlers have. Idempotent."""
         self._stopping.set()
@@ -107,7 +135,7 @@ class AckedTransport(ABC):
         try:
             await self._serve_for_ever()
         finally:
-            await self._end()
+            await asyncio.gather(*(log.work.abandon() for log in self._logs.values()))
 
     # What a connection is used for: see `Party`
 
@@ -117,21 +145,29 @@ class AckedTransport(ABC):
     @abstractmethod
     async def keep(self, stream: RespStream) -> None: ...
 
-    @abstractmethod
-    async def serve(self, stream: RespStream, place: Place) -> None: ...
+    async def serve(self, stream: RespStream, place: Place) -> None:
+        """Read one log."""
+        await self._logs[place].serve(stream)
+
+    async def leave(self, stream: RespStream) -> None:
+        """Let the handlers under way return, and report what they did; what waits is given up."""
+        patience_s = self._dispatcher.patience_s
+        await asyncio.gather(*(log.leave(stream, patience_s) for log in self._logs.values()))
+
+    # What the subclass knows
 
     @abstractmethod
-    async def leave(self, stream: RespStream) -> None: ...
-
-    @abstractmethod
-    async def _end(self) -> None:
-        """Let go of what is under way without a connection."""
+    def _new_log(self, place: Place) -> _Log: ...
 
     @abstractmethod
     def _on_log(self, scope: str, name: bytes | None) -> None:
         """A look found the name of a scope's log; None: a wiped one, that no bridge has begun anew."""
 
     # Within
+
+    def _open_logs(self, places: Iterable[Place]) -> None:
+        """These logs are read from now on; one that was read before goes on as it is."""
+        self._logs = {place: self._logs.get(place) or self._new_log(place) for place in places}
 
     async def _serve_for_ever(self) -> None:
         delays = self._new_delays()

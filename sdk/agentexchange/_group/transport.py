@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from agentexchange._acked.transport import AckedTransport
@@ -32,7 +30,7 @@ _PRUNE_EVERY_S: Final = 60.0
 _MEMBERS_TTL: Final = 3.0  # times claim_after: how long the group's topics outlive its last member
 
 
-class GroupTransport(AckedTransport):
+class GroupTransport(AckedTransport[GroupLog]):
     """One member of a group."""
 
     scripts = (ACK, BURY, PRUNE, RELEASE, RENEW, TAKE)
@@ -58,16 +56,6 @@ class GroupTransport(AckedTransport):
             log_name=lambda scope: self._log_names.get(scope, b""),
             mask=self._mask,
         )
-        self._logs: dict[Place, GroupLog] = {}
-
-    def stats(self) -> dict[str, int | float]:
-        """Counters since the start, and ``waiting``: what this member holds now."""
-        total: Counter[str] = Counter()
-        for log in self._logs.values():
-            total.update(log.counts)
-            total.update(log.work.counts)
-            total["waiting"] += len(log.work.waiting)
-        return {**total, "interest_refused": self._interest.refused}
 
     # See `Party`
 
@@ -78,8 +66,7 @@ class GroupTransport(AckedTransport):
             ConnectionError: another member handles other topics.
         """
         self._member.layout = layout
-        wanted = list(places)
-        self._logs = {place: self._logs.get(place) or self._new_log(place) for place in wanted}
+        self._open_logs(places)
         await self._agree(stream)
 
     async def keep(self, stream: RespStream) -> None:
@@ -92,18 +79,6 @@ class GroupTransport(AckedTransport):
             if clock() >= prune_at:
                 prune_at = clock() + _PRUNE_EVERY_S
                 await self._prune(stream)
-
-    async def serve(self, stream: RespStream, place: Place) -> None:
-        """Read one log."""
-        await self._logs[place].serve(stream)
-
-    async def leave(self, stream: RespStream) -> None:
-        """Give back what was not handled."""
-        patience_s = self._dispatcher.patience_s
-        await asyncio.gather(*(log.leave(stream, patience_s) for log in self._logs.values()))
-
-    async def _end(self) -> None:
-        await asyncio.gather(*(log.work.abandon() for log in self._logs.values()))
 
     # Within
 

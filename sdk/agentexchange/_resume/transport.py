@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from agentexchange._acked.transport import AckedTransport
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["ResumeTransport"]
 
 
-class ResumeTransport(AckedTransport):
+class ResumeTransport(AckedTransport[ResumeLog]):
     """The holder of one position."""
 
     scripts = (HOLD, SAVE)
@@ -44,16 +42,6 @@ class ResumeTransport(AckedTransport):
         super().__init__(url, api_key, dispatcher=dispatcher, topics=topics, options=options)
         self._options = options
         self._hold = Hold(options, self._layout, self._identity.unique)
-        self._logs: dict[Place, ResumeLog] = {}
-
-    def stats(self) -> dict[str, int | float]:
-        """Counters since the start, and ``waiting``: what was read and is not handled yet."""
-        total: Counter[str] = Counter()
-        for log in self._logs.values():
-            total.update(log.counts)
-            total.update(log.work.counts)
-            total["waiting"] += len(log.work.waiting)
-        return {**total, "interest_refused": self._interest.refused}
 
     # See `Party`
 
@@ -66,7 +54,7 @@ class ResumeTransport(AckedTransport):
         self._hold.layout = layout
         wanted = list(places)
         await self._hold.take(stream, sorted({place.scope for place in wanted}))
-        self._logs = {place: self._logs.get(place) or self._new_log(place) for place in wanted}
+        self._open_logs(wanted)
 
     async def keep(self, stream: RespStream) -> None:
         """Renew the hold."""
@@ -74,18 +62,10 @@ class ResumeTransport(AckedTransport):
             await self._options.shared.sleep(self._hold.pause_s)
             await self._hold.renew(stream)
 
-    async def serve(self, stream: RespStream, place: Place) -> None:
-        """Read one log."""
-        await self._logs[place].serve(stream)
-
     async def leave(self, stream: RespStream) -> None:
         """Save the positions, and give up the hold."""
-        patience_s = self._dispatcher.patience_s
-        await asyncio.gather(*(log.leave(stream, patience_s) for log in self._logs.values()))
+        await super().leave(stream)
         await self._hold.release(stream)
-
-    async def _end(self) -> None:
-        await asyncio.gather(*(log.work.abandon() for log in self._logs.values()))
 
     # Within
 
