@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from agentexchange_bridge.rows import iso
@@ -13,11 +14,29 @@ if TYPE_CHECKING:
 
     from agentexchange_bridge.analysis import BlindSpan, Lags, ScopeTally, Tally, TopicTally
 
-    from .stats import Reading
-
-__all__ = ["lines_of", "values_of"]
+__all__ = ["Reading", "lines_of", "values_of"]
 
 _PERCENTILES = (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
+
+
+@dataclass(slots=True)
+class Reading:
+    """What was read, and of what.
+
+    Attributes:
+        source: for people.
+        tally: the figures.
+        is_whole: whether all that was asked for was read.
+        stopped: why not.
+        logs: in Redis, or files: each as the report shows it.
+    """
+
+    source: str
+    tally: Tally
+    is_whole: bool = True
+    stopped: str | None = None
+    logs: list[dict[str, Any]] = field(default_factory=list)
+    files: list[dict[str, Any]] = field(default_factory=list)
 
 
 def values_of(reading: Reading) -> dict[str, Any]:

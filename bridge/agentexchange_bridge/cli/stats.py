@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from ._arguments import count
 from ._errors import UsageError
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
     from agentexchange._urls import RedisUrl
     from agentexchange.replay import FileSource, RedisSource
     from agentexchange_bridge.analysis import Tally
+
+    from ._stats_report import Reading
 
 __all__ = ["EPILOG", "add_arguments", "run"]
 
@@ -60,26 +61,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output = parser.add_argument_group("output")
     output.add_argument("--top", type=count, default=20, metavar="N", help="topics and spans (default: %(default)s)")
     output.add_argument("--json", action="store_true", help="one JSON object, with every topic")
-
-
-@dataclass(slots=True)
-class Reading:
-    """What was read, and of what.
-
-    Attributes:
-        source: for people.
-        tally: the figures.
-        is_whole: whether all that was asked for was read.
-        stopped: why not.
-        logs: in Redis, or files: each as the report shows it.
-    """
-
-    source: str
-    tally: Tally
-    is_whole: bool = True
-    stopped: str | None = None
-    logs: list[dict[str, Any]] = field(default_factory=list)
-    files: list[dict[str, Any]] = field(default_factory=list)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -140,6 +121,8 @@ async def _read(
     from agentexchange.recording import TopicChoice
     from agentexchange.replay import FileSource
     from agentexchange_bridge.analysis import Tally
+
+    from ._stats_report import Reading
 
     is_file = isinstance(source, FileSource)
     start_us = await moment_of(source, args.start or (None if is_file else _SHARED_START), "stats", "--from")
