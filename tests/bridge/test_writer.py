@@ -28,19 +28,12 @@ from tests.bridge._kit import (
 from tests.bridge._writers import Running, assert_whole, connected, live, log_of, notices
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
 
     from agentexchange.redis import RespStream
     from tests._servers import RedisServer
 
 pytestmark = pytest.mark.server
-
-
-@pytest.fixture
-async def running() -> AsyncIterator[Running]:
-    tasks = Running()
-    yield tasks
-    await tasks.end()
 
 
 async def test_the_candles_under_way_are_saved_while_every_closed_one_is_written_and_at_the_end(

@@ -16,18 +16,11 @@ from tests.bridge._writers import Running, assert_whole, log_of, notices
 from tests.chaos.proxy import Proxy
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
 
     from tests._servers import RedisServer
 
 pytestmark = pytest.mark.server
-
-
-@pytest.fixture
-async def running() -> AsyncIterator[Running]:
-    tasks = Running()
-    yield tasks
-    await tasks.end()
 
 
 async def test_answers_that_the_network_swallows_write_nothing_twice(

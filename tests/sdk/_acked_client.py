@@ -14,13 +14,14 @@ from agentexchange._resume.transport import ResumeTransport
 from agentexchange._shared.options import SharedOptions
 from agentexchange._urls import redis_url
 from agentexchange_schemas import Topic
+from tests.sdk._recorder import Witness
 from tests.sdk._shared_client import KEY
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from agentexchange._acked.transport import AckedTransport
-    from agentexchange_schemas import Envelope, FeedState, FeedStatus
+    from agentexchange_schemas import Envelope, FeedStatus
 
 __all__ = ["AckedClient", "Call", "Crew", "group_member", "position_holder"]
 
@@ -32,16 +33,15 @@ class Call(NamedTuple):
     source: str
 
 
-class Crew:
+class Crew(Witness):
     """Takes the place of `Dispatcher`: remembers calls; `behave` may be replaced by what a handler shall do."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.calls: list[Call] = []
         self.done: list[Call] = []
-        self.statuses: list[FeedStatus] = []
         self.patience_s = 1.0
         self.behave: Callable[[Call], Any] | None = None
-        self._changed = asyncio.Event()
 
     async def call(
         self, topic: str, fields: dict[str, Any], envelope: Envelope | None, source: str, scope: str | None
@@ -54,30 +54,15 @@ class Crew:
         self.done.append(call)
         self._changed.set()
 
-    def status(self, status: FeedStatus) -> None:
-        self.statuses.append(status)
-        self._changed.set()
-
     @property
     def ids(self) -> list[str]:
         return [call.fields["order_id"] for call in self.done]
 
-    @property
-    def states(self) -> list[FeedState]:
-        return [status.state for status in self.statuses]
-
     def causes(self, cause: str) -> list[FeedStatus]:
         return [status for status in self.statuses if status.cause == cause]
 
-    async def until(self, condition: Callable[[Crew], bool], *, timeout_s: float = 15.0) -> None:
-        """Wait until ``condition`` holds; an assertion error that shows everything if it never does."""
-        try:
-            async with asyncio.timeout(timeout_s):
-                while not condition(self):
-                    self._changed.clear()
-                    await self._changed.wait()
-        except TimeoutError:
-            raise AssertionError(f"never came true; done {self.done[-20:]}, statuses {self.statuses[-10:]}") from None
+    def seen(self) -> str:
+        return f"done {self.done[-20:]}"
 
 
 class AckedClient:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agentexchange_schemas import Envelope, FeedState, FeedStatus
 
-__all__ = ["Delivery", "Recorder"]
+__all__ = ["Delivery", "Recorder", "Witness"]
 
 
 class Delivery(NamedTuple):
@@ -21,17 +21,46 @@ class Delivery(NamedTuple):
     scope: str | None
 
 
-class Recorder:
+class Witness:
+    """Remembers what is told of the feed, and waits for what it shall have seen."""
+
+    def __init__(self) -> None:
+        self.statuses: list[FeedStatus] = []
+        self._changed = asyncio.Event()
+
+    def status(self, status: FeedStatus) -> None:
+        self.statuses.append(status)
+        self._changed.set()
+
+    @property
+    def states(self) -> list[FeedState]:
+        return [status.state for status in self.statuses]
+
+    async def until(self, condition: Callable[[Self], bool], *, timeout_s: float = 15.0) -> None:
+        """Wait until ``condition`` holds; an assertion error that shows everything if it never does."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not condition(self):
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            raise AssertionError(f"never came true; {self.seen()}, statuses {self.statuses[-10:]}") from None
+
+    def seen(self) -> str:
+        """The rest of what it remembers, for people."""
+        raise NotImplementedError
+
+
+class Recorder(Witness):
     """Takes the place of `Dispatcher`."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.log_backed = False
         self.blocked: set[str] = set()
         self.on_room: Callable[[str], None] = lambda _topic: None
         self.newest_only: set[str] = set()
         self.events: list[Delivery] = []
-        self.statuses: list[FeedStatus] = []
-        self._changed = asyncio.Event()
 
     def event(
         self,
@@ -48,24 +77,9 @@ class Recorder:
     def recovers(self, topic: str) -> bool:
         return topic not in self.newest_only
 
-    def status(self, status: FeedStatus) -> None:
-        self.statuses.append(status)
-        self._changed.set()
-
     @property
     def prices(self) -> list[str]:
         return [delivery.fields["price"] for delivery in self.events]
 
-    @property
-    def states(self) -> list[FeedState]:
-        return [status.state for status in self.statuses]
-
-    async def until(self, condition: Callable[[Recorder], bool], *, timeout_s: float = 10.0) -> None:
-        """Wait until ``condition`` holds; an assertion error that shows everything if it never does."""
-        try:
-            async with asyncio.timeout(timeout_s):
-                while not condition(self):
-                    self._changed.clear()
-                    await self._changed.wait()
-        except TimeoutError:
-            raise AssertionError(f"never came true; events {self.events}, statuses {self.statuses}") from None
+    def seen(self) -> str:
+        return f"events {self.events[-20:]}"

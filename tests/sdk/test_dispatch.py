@@ -1,35 +1,22 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import logging
 import threading
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from agentexchange import EventMeta, FeedState, FeedStatus, OrderUpdate, Ticker, Topic
 from agentexchange._dispatch import Dispatcher
-from agentexchange._handlers import Handler
-from agentexchange._policy import HandlerOptions
 from agentexchange_schemas import Envelope
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
-
-BTC, ETH, ALL, ORDERS = "ticker:BTCUSDT", "ticker:ETHUSDT", "ticker:all", "orders"
+from tests.sdk._dispatching import ALL, BTC, ETH, ORDERS, add, running
 
 
 class Priced(Ticker):
     price_in_euro: str
-
-
-def add(dispatcher: Dispatcher, function: Callable[..., Any], topic: str | None, **options: Any) -> None:
-    dispatcher.add(
-        Handler.of(function, None if topic is None else Topic.parse(topic), HandlerOptions(**options)),
-    )
 
 
 def tick(price: object = "1", symbol: str = "BTCUSDT") -> dict[str, Any]:
@@ -38,18 +25,6 @@ def tick(price: object = "1", symbol: str = "BTCUSDT") -> dict[str, Any]:
 
 def order(number: object) -> dict[str, Any]:
     return {"order_id": str(number), "status": "filled"}
-
-
-@contextlib.asynccontextmanager
-async def running(dispatcher: Dispatcher) -> AsyncIterator[asyncio.Task[None]]:
-    task = asyncio.create_task(dispatcher.run())
-    await asyncio.sleep(0)
-    try:
-        yield task
-    finally:
-        dispatcher.finish(deliver=True)
-        async with asyncio.timeout(5):
-            await asyncio.gather(task, return_exceptions=True)
 
 
 class Calls:

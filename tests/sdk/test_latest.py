@@ -17,33 +17,18 @@ import pytest
 from agentexchange.errors import ConnectionError as PublicConnectionError
 from agentexchange.errors import StaleValueError, UsageError
 from agentexchange.latest import AsyncLatestReader, LatestReader
-from agentexchange_schemas import Candle, FeedState, Layout, OrderUpdate, Portfolio, Ticker, account_scope
+from agentexchange_schemas import Candle, FeedState, Layout, OrderUpdate, Portfolio, Ticker
 from tests.sdk._layout_writer import LayoutWriter
+from tests.sdk._shared_client import KEY
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
     from tests._servers import RedisServer
 
 pytestmark = pytest.mark.server
-KEY = "ak_live_latest_test"
 LIVE_SINCE = datetime(2026, 11, 22, 10, tzinfo=UTC)
-
-
-@pytest.fixture
-def writer(redis_server: RedisServer) -> Iterator[LayoutWriter]:
-    with contextlib.closing(LayoutWriter(redis_server.url)) as writer:
-        writer.install()
-        writer.lease()
-        yield writer
-
-
-@pytest.fixture
-def account(redis_server: RedisServer) -> Iterator[LayoutWriter]:
-    with contextlib.closing(LayoutWriter(redis_server.url, account_scope(KEY))) as writer:
-        writer.lease()
-        yield writer
 
 
 @pytest.fixture(params=[LatestReader, AsyncLatestReader])

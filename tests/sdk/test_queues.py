@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import threading
 from datetime import UTC, datetime
@@ -13,31 +12,12 @@ import pytest
 
 from agentexchange import AgentExchangeWS, FeedState, FeedStatus, Topic
 from agentexchange._dispatch import SWEEP_S, Dispatcher, HandlerFailed, HandlersEnded
-from agentexchange._handlers import Handler
-from agentexchange._policy import HandlerOptions
 from agentexchange._queue import LAG_SWEEPS, MAX_BYTES
+from tests.sdk._dispatching import ALL, BTC, ETH, ORDERS, add, running
 from tests.sdk._timeline import Timeline
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
-
-BTC, ETH, ALL, ORDERS = "ticker:BTCUSDT", "ticker:ETHUSDT", "ticker:all", "orders"
-
-
-def add(dispatcher: Dispatcher, function: Callable[..., Any], topic: str | None, **options: Any) -> None:
-    dispatcher.add(Handler.of(function, None if topic is None else Topic.parse(topic), HandlerOptions(**options)))
-
-
-@contextlib.asynccontextmanager
-async def running(dispatcher: Dispatcher) -> AsyncIterator[asyncio.Task[None]]:
-    task = asyncio.create_task(dispatcher.run())
-    await asyncio.sleep(0)
-    try:
-        yield task
-    finally:
-        dispatcher.finish(deliver=False)
-        async with asyncio.timeout(5):
-            await asyncio.gather(task, return_exceptions=True)
+    from collections.abc import Callable
 
 
 class Gate:
@@ -150,7 +130,7 @@ async def test_a_handler_that_lags_gets_the_newest_each_time_it_comes_back(
     timeline, gate = Timeline(), Gate()
     dispatcher = Dispatcher(sleep=timeline.sleep)
     add(dispatcher, getattr(gate, kind), BTC)
-    async with running(dispatcher):
+    async with running(dispatcher, deliver=False):
         number = 0
         for call in range(1, 5):
             for _ in range(1000):
@@ -170,7 +150,7 @@ async def test_a_short_stall_conflates_nothing_however_long_the_process_was_stop
     timeline, gate = Timeline(), Gate()
     dispatcher = Dispatcher(sleep=timeline.sleep)
     add(dispatcher, gate.on_loop, BTC)
-    async with running(dispatcher):
+    async with running(dispatcher, deliver=False):
         for number in range(500):
             dispatcher.event(BTC, tick(number))
         await gate.until(1)
@@ -186,7 +166,7 @@ async def test_a_handler_that_keeps_up_under_load_is_never_conflated() -> None:
     timeline, gate = Timeline(), Gate()
     dispatcher = Dispatcher(sleep=timeline.sleep)
     add(dispatcher, gate.on_loop, BTC)
-    async with running(dispatcher):
+    async with running(dispatcher, deliver=False):
         for number in range(100):  # always one behind, none for long
             dispatcher.event(BTC, tick(2 * number))
             dispatcher.event(BTC, tick(2 * number + 1))
@@ -202,7 +182,7 @@ async def test_a_lagging_handler_gives_every_topic_its_turn(monkeypatch: pytest.
     gate = Gate()
     dispatcher = Dispatcher(sleep=timeline.sleep)
     add(dispatcher, gate.on_loop, ALL)
-    async with running(dispatcher):
+    async with running(dispatcher, deliver=False):
         dispatcher.event(BTC, tick("first"))
         await gate.until(1)
         for number in range(2, 12):
@@ -227,7 +207,7 @@ async def test_a_full_waiting_queue_blocks_its_topic_until_half_of_it_is_gone(ki
     dispatcher = Dispatcher(max_queue=10)
     dispatcher.log_backed, dispatcher.on_room = True, freed.append
     add(dispatcher, getattr(gate, kind), ORDERS)
-    async with running(dispatcher):
+    async with running(dispatcher, deliver=False):
         for number in range(11):
             dispatcher.event(ORDERS, order(number))
             if number == 0:
@@ -326,7 +306,7 @@ async def test_the_slowest_call_and_errors_are_counted() -> None:
 
     add(dispatcher, gate.on_loop, BTC)
     add(dispatcher, fail, BTC)
-    async with running(dispatcher):
+    async with running(dispatcher, deliver=False):
         dispatcher.event(BTC, tick(1))
         await gate.until(1)
         before = dispatcher.stats()[0].slowest_s
@@ -350,13 +330,13 @@ async def test_a_status_handler_added_later_gets_the_present_state_first() -> No
         FeedStatus(scope="m0", state=FeedState.LIVE, since=now),
         FeedStatus(scope="a-1", state=FeedState.NO_BRIDGE, since=now),
     ]
-    async with running(dispatcher):
+    async with running(dispatcher, deliver=False):
         for status in states:
             dispatcher.status(status)
         add(dispatcher, late.append, None)
         await eventually(lambda: len(late) == 2 and len(told) == 4)
     add(dispatcher, late.append, None)
-    async with running(dispatcher):
+    async with running(dispatcher, deliver=False):
         await asyncio.sleep(0)
     assert told == states
     assert late == states[2:]
@@ -421,7 +401,7 @@ async def test_a_call_returns_when_every_handler_has() -> None:
     dispatcher, first, second = Dispatcher(), Gate(), Gate()
     add(dispatcher, first.on_loop, ORDERS)
     add(dispatcher, second.sync, ORDERS)
-    async with running(dispatcher):
+    async with running(dispatcher, deliver=False):
         call = asyncio.create_task(dispatcher.call(ORDERS, order(1), None, "live", "a-1"))
         await first.until(1)
         assert second.seen == []
@@ -452,7 +432,7 @@ async def test_a_call_that_fails_says_who_and_why_and_calls_the_others(
     add(dispatcher, fail_on_loop if is_async else fail, ORDERS)
     add(dispatcher, seen.append, ORDERS)
     fields = order(1)
-    async with running(dispatcher):
+    async with running(dispatcher, deliver=False):
         with pytest.raises(HandlerFailed) as caught:
             await dispatcher.call(ORDERS, fields, None, "live", None)
     assert caught.value.name.endswith("fail_on_loop" if is_async else "fail")
@@ -468,7 +448,7 @@ async def test_a_call_that_fails_says_who_and_why_and_calls_the_others(
 async def test_a_cancelled_call_leaves_and_the_next_one_is_made(kind: str) -> None:
     dispatcher, gate = Dispatcher(), Gate()
     add(dispatcher, getattr(gate, kind), ORDERS)
-    async with running(dispatcher):
+    async with running(dispatcher, deliver=False):
         calls = [asyncio.create_task(dispatcher.call(ORDERS, order(n), None, "live", None)) for n in range(3)]
         await gate.until(1)
         for call in calls[:2]:
@@ -485,7 +465,7 @@ async def test_a_call_without_running_handlers_is_told() -> None:
     add(dispatcher, gate.sync, ORDERS)
     with pytest.raises(HandlersEnded):
         await dispatcher.call(ORDERS, order(1), None, "live", None)
-    async with running(dispatcher):
+    async with running(dispatcher, deliver=False):
         calls = [asyncio.create_task(dispatcher.call(ORDERS, order(n), None, "live", None)) for n in range(2)]
         await gate.until(1)
     for call in calls:
@@ -500,7 +480,7 @@ async def test_room_for_one_price_is_enough_to_lose_none_but_replaced_ones() -> 
     told.let(10)
     add(dispatcher, gate.on_loop, BTC, max_queue=1)
     add(dispatcher, told.on_loop, None)
-    async with running(dispatcher):
+    async with running(dispatcher, deliver=False):
         dispatcher.event(BTC, tick(0))
         await gate.until(1)
         for price in range(1, 10):
@@ -519,7 +499,7 @@ async def test_the_end_of_a_loss_is_told_though_no_further_event_comes(kind: str
     told.let(10)
     add(dispatcher, getattr(gate, kind), ORDERS, policy="drop_oldest", max_queue=2)
     add(dispatcher, told.on_loop, None)
-    async with running(dispatcher):
+    async with running(dispatcher, deliver=False):
         dispatcher.event(ORDERS, order(0))
         await gate.until(1)
         for number in range(1, 6):
