@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import structlog
 
 from agentexchange.errors import AuthenticationError
-from agentexchange.freshness import ServerClock, time_us
-from agentexchange.redis import RedisLinkError, RespStream, StreamOptions, pack
+from agentexchange.redis import RespStream, StreamOptions
 from agentexchange.upstream import AuthPolicy, FeedOptions, PoolOptions, UpstreamFeed, UpstreamPool
 from agentexchange_schemas import FeedState, FeedStatus, Layout, Topic
 
@@ -27,6 +25,7 @@ from .meta import agree_on_layout
 from .outbox import Outbox, OutboxLimits, wall_us
 from .pulse import Pulse
 from .reconcile import Reconciler
+from .registration import Registration
 from .rest import RestClient, RestOptions
 from .side import Side
 from .stats import UpstreamStats, WorkerStats
@@ -46,9 +45,6 @@ __all__ = ["Worker"]
 
 _REPLY_TIMEOUT_S: Final = 5.0
 """How long Redis may take to answer before the connection is given up; what was in flight is compared afterwards."""
-
-_REGISTERED_S: Final = 5
-"""How long a worker stays in ``ax:workers`` after its last sign of life, seconds."""
 
 _Value = TypeVar("_Value")
 _PRIVATE_TOPICS: Final = (Topic.orders(), Topic.portfolio())
@@ -93,7 +89,6 @@ class Worker:
         self._ending: dict[str, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
         self._stop = asyncio.Event()
-        self._left = asyncio.Event()
         self._auth_failed: FeedStatus | None = None
 
     @property
@@ -157,7 +152,8 @@ class Worker:
             self._group = group
             for side in self._sides():
                 side.start(group)
-            group.create_task(self._register(), name="register")
+            registration = self._registration()
+            group.create_task(registration.run(), name="register")
             pulse = group.create_task(self._pulse.run(), name="pulse")
             following = self._follow_interest(group)
             await self._stop.wait()
@@ -165,7 +161,7 @@ class Worker:
                 task.cancel()
             self._group = None
             await asyncio.gather(*(side.end(self.config.drain_s) for side in self._sides()))
-            self._left.set()
+            registration.leave()
             pulse.cancel()
 
     def _begin_account(self, scope: str, side: Side) -> None:
@@ -254,39 +250,20 @@ class Worker:
     async def _agree(self, stream: RespStream) -> None:
         await agree_on_layout(stream, self.layout)
 
-    async def _register(self) -> None:
-        """Keep this worker in the set of live ones; nothing depends on it, so a failure waits for the next turn."""
-        while not self._left.is_set():
-            with contextlib.suppress(RedisLinkError):
-                await self._stay_registered(await self._connect())
-            await self._pause(self.config.beat_s)
+    def _registration(self) -> Registration:
+        return Registration(
+            self.worker_id,
+            self.layout,
+            connect=self._connect,
+            every_s=self.config.beat_s,
+            on_renewed=self._registered,
+        )
 
-    async def _stay_registered(self, stream: RespStream) -> None:
-        key, clock = self.layout.workers, ServerClock()
-        try:
-            while not self._left.is_set():
-                asked_us = wall_us()
-                now = asked_us // 1_000_000
-                *_, told = await stream.send(
-                    pack("ZADD", key, now + _REGISTERED_S, self.worker_id)
-                    + pack("ZREMRANGEBYSCORE", key, "-inf", now)
-                    + pack("TIME"),
-                    replies=3,
-                )
-                clock.answered(asked_us, time_us(told), wall_us())
-                self.stats.clock_ahead_us = clock.ahead_us
-                for side in self._sides():
-                    side.intake.note_sessions()
-                await self._pause(self.config.beat_s)
-            await stream.send(pack("ZREM", key, self.worker_id), timeout_s=1.0)
-        finally:
-            stream.close()
-
-    async def _pause(self, seconds: float) -> None:
-        """Wait; the end of all writing ends it early."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._left.wait()
+    def _registered(self, clock_ahead_us: int | None) -> None:
+        """About once a second."""
+        self.stats.clock_ahead_us = clock_ahead_us
+        for side in self._sides():
+            side.intake.note_sessions()
 
     # Building
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from agentexchange._acked.work import Entry, Work, order_of
@@ -16,6 +15,7 @@ from agentexchange_schemas.layout import count_of
 
 from .claims import Claims, Raw, is_nogroup
 from .pace import Prefetch
+from .remembered import Remembered
 from .trim import find_holes
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["GroupLog"]
 
 _log: Final = logging.getLogger("agentexchange.shared")
-_REMEMBERED: Final = 20_000  # handled entries: Redis may have forgotten after a restart that they were
 _FRESH: Final = 0.5  # share of claim_after after which nothing is begun without a renewal
 _RENEW: Final = 0.3
 _LOOK: Final = 0.05  # share of claim_after between two looks for what others left
@@ -50,8 +49,7 @@ class GroupLog:
         self._clock = member.options.shared.clock
         self._good_until = self._renew_at = self._take_at = self._renewed_at = float("-inf")
         self._prefetch = Prefetch(member.options.max_prefetch, member.options.prefetch_s)
-        self._recent: deque[tuple[str, bytes]] = deque()
-        self._known: set[tuple[str, bytes]] = set()
+        self._remembered = Remembered()
         self._unwanted: list[Raw] = []
         self._seqs: dict[str, int] = {}
         self._last_id = b"0-0"
@@ -250,7 +248,7 @@ class GroupLog:
         """What the handlers are to get; the rest will be acknowledged unseen."""
         entries = []
         for raw in found:
-            entry = None if (raw.stream, raw.id) in self._known else self._entry(raw)
+            entry = None if (raw.stream, raw.id) in self._remembered else self._entry(raw)
             if entry is None:
                 self._unwanted.append(raw)
             else:
@@ -294,7 +292,7 @@ class GroupLog:
             self._unwanted[:0] = unwanted
             raise
         finally:
-            self._remember((entry.stream, entry.id) for entry in handled)
+            self._remembered.add((entry.stream, entry.id) for entry in handled)
 
     async def _acknowledge(self, claims: Claims, name: str, ids: list[bytes]) -> None:
         seqs = self._seqs if name == self._place.log else {}
@@ -314,13 +312,6 @@ class GroupLog:
         if await claims.bury(entry, dead=dead, name=place.name, most=self._options.max_dead):
             self.counts["dead"] += 1
             _log.error("%s went to the dead letters of %s: %s", entry.envelope.topic, member.group, entry.history[-1])
-
-    def _remember(self, keys: Iterable[tuple[str, bytes]]) -> None:
-        for key in keys:
-            self._recent.append(key)
-            self._known.add(key)
-        while len(self._recent) > _REMEMBERED:
-            self._known.discard(self._recent.popleft())
 
     # Claims
 
