@@ -32,7 +32,16 @@ if TYPE_CHECKING:
     from .findings import Findings
     from .history import Call, History, Incarnation, Logged
 
-__all__ = ["JOIN_US", "Truth", "check_consumers", "longest_silence_s"]
+__all__ = [
+    "FORGETFUL",
+    "FORGET_US",
+    "JOIN_US",
+    "Truth",
+    "check_consumers",
+    "check_order",
+    "longest_silence_s",
+    "where_of",
+]
 
 JOIN_US: Final = us(10.0)
 RECOVER_LIMIT: Final = 100_000
@@ -150,32 +159,13 @@ class _Handler:
         if ALL not in self._wanted:
             self._findings.add("foreign", self._where, "*", foreign, "topics it was not registered for")
         for topic, calls in by_topic.items():
-            self._check_order(topic, calls)
+            check_order(calls, topic, self._where, self._row, self._findings)
             self._check_labels(topic, calls)
         for topic in topics:
             self._check_losses(topic, by_topic.get(topic, []))
         start, end = self._truth.times_us
         row.silence_s = longest_silence_s(self._calls, max(start, inc.ready_us), min(end, inc.died_us or end))
         self._findings.rows.append(row)
-
-    def _check_order(self, topic: str, calls: list[Call]) -> None:
-        seen: set[int] = set()
-        highest = 0
-        doubled: list[int] = []
-        late: list[int] = []
-        for call in calls:
-            if call.n is None:
-                continue
-            if call.n in seen:
-                doubled.append(call.n)
-            elif call.n < highest:
-                late.append(call.n)
-            seen.add(call.n)
-            highest = max(highest, call.n)
-        self._row.doubled += len(doubled)
-        self._row.out_of_order += len(late)
-        self._findings.add_numbers("doubled", self._where, topic, doubled)
-        self._findings.add_numbers("out_of_order", self._where, topic, late)
 
     def _check_labels(self, topic: str, calls: list[Call]) -> None:
         log = self._truth.by_topic.get(topic, {})
@@ -346,3 +336,24 @@ def _check_notices(history: History, truth: Truth, incarnation: Incarnation, fin
 
 def _key(status: FeedStatus) -> tuple[object, ...]:
     return (status.scope, status.topic, status.state, status.since, status.until, status.cause, status.count)
+
+
+def check_order(calls: Iterable[Call], topic: str, where: str, row: Row, findings: Findings) -> None:
+    """Calls with events of ``topic`` within one life: in order and once."""
+    seen: set[int] = set()
+    highest = 0
+    doubled: list[int] = []
+    late: list[int] = []
+    for call in calls:
+        if call.n is None:
+            continue
+        if call.n in seen:
+            doubled.append(call.n)
+        elif call.n < highest:
+            late.append(call.n)
+        seen.add(call.n)
+        highest = max(highest, call.n)
+    row.doubled += len(doubled)
+    row.out_of_order += len(late)
+    findings.add_numbers("doubled", where, topic, doubled)
+    findings.add_numbers("out_of_order", where, topic, late)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from .check_consumer import FORGET_US, FORGETFUL, Truth, longest_silence_s, where_of
+from .check_consumer import FORGET_US, FORGETFUL, Truth, check_order, longest_silence_s, where_of
 from .findings import Row
 from .history import us
 from .roster import CLAIM_AFTER_S
@@ -58,7 +58,8 @@ def check_positions(history: History, truth: Truth, findings: Findings) -> None:
         row = Row(where, "*", calls=sum(len(each.calls) for each in incarnations))
         for each in incarnations:
             for topic in {call.topic for call in each.calls}:
-                _check_one_life(each, topic, row, findings)
+                # within one life: in the next one what was not saved comes again
+                check_order([call for call in each.calls if call.topic == topic], topic, where_of(each), row, findings)
         calls = [call for each in incarnations for call in each.calls]
         for topic in truth.topics_of(
             topic for each in incarnations for topics in each.topics.values() for topic in topics
@@ -175,24 +176,3 @@ def _check_order_of_member(
     for topic, numbers in late.items():
         row.out_of_order += len(numbers)
         findings.add_numbers("out_of_order", where_of(member), topic, numbers)
-
-
-def _check_one_life(incarnation: Incarnation, topic: str, row: Row, findings: Findings) -> None:
-    """Within one life: in order and once. Across two, what was not saved comes again (counted)."""
-    highest = 0
-    seen: set[int] = set()
-    doubled: list[int] = []
-    late: list[int] = []
-    for call in incarnation.calls:
-        if call.topic != topic or call.n is None:
-            continue
-        if call.n in seen:
-            doubled.append(call.n)
-        elif call.n < highest:
-            late.append(call.n)
-        seen.add(call.n)
-        highest = max(highest, call.n)
-    row.doubled += len(doubled)
-    row.out_of_order += len(late)
-    findings.add_numbers("doubled", where_of(incarnation), topic, doubled)
-    findings.add_numbers("out_of_order", where_of(incarnation), topic, late)
