@@ -17,6 +17,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 from pydantic_core import from_json
 
+from agentexchange._urls import address, is_loopback
 from agentexchange_schemas import FrameError
 from agentexchange_schemas._text import to_datetime
 from agentexchange_schemas.upstream import EventFrame, parse
@@ -71,11 +72,10 @@ class RestUrl:
     @property
     def is_loopback(self) -> bool:
         """Whether it is on this machine, where no proxy may come between."""
-        return self.host in ("localhost", "::1") or self.host.startswith("127.")
+        return is_loopback(self.host)
 
     def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'https' if self.secure else 'http'}://{host}:{self.port}{self.path}"
+        return f"{'https' if self.secure else 'http'}://{address(self.host, self.port)}{self.path}"
 
 
 def rest_url(text: str) -> RestUrl:

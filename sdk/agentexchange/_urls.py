@@ -17,7 +17,9 @@ __all__ = [
     "FileUrl",
     "RedisUrl",
     "UpstreamUrl",
+    "address",
     "api_key_secret",
+    "is_loopback",
     "parse_base_url",
     "redis_url",
     "upstream_url",
@@ -39,6 +41,16 @@ _TLS_FILES: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _DEFAULT_PREFIX: Final = "ax"
 
 
+def address(host: str, port: int) -> str:
+    """``host:port`` as URLs have it: an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host of a URL is this machine."""
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
 @dataclass(frozen=True, slots=True)
 class UpstreamUrl:
     """The platform's WebSocket endpoint, without the key."""
@@ -52,7 +64,7 @@ class UpstreamUrl:
     @property
     def is_loopback(self) -> bool:
         """Whether it is on this machine, where no proxy may come between."""
-        return self.host in ("localhost", "::1") or self.host.startswith("127.")
+        return is_loopback(self.host)
 
     def with_key(self, api_key: SecretStr) -> str:
         """The address to connect to. It holds the key: never log or show it."""
@@ -60,8 +72,7 @@ class UpstreamUrl:
         return f"{self}?{query}api_key={quote(api_key.get_secret_value(), safe='')}"
 
     def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'wss' if self.secure else 'ws'}://{host}:{self.port}{self.path}"
+        return f"{'wss' if self.secure else 'ws'}://{address(self.host, self.port)}{self.path}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +101,7 @@ class RedisUrl:
         """Print it without user and password."""
         if self.path is not None:
             return f"unix://{self.path}?db={self.db}"
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}:{self.port}/{self.db}"
+        return f"{self.scheme}://{address(self.host, self.port)}/{self.db}"
 
 
 def api_key_secret(api_key: str | SecretStr | None) -> SecretStr:

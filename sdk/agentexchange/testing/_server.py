@@ -10,6 +10,7 @@ from weakref import WeakSet
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 
+from agentexchange._urls import address
 from agentexchange.testing._reception import CLOSE_TIMEOUT, Reception
 from agentexchange.testing._session import RESTART
 
@@ -88,8 +89,7 @@ class LocalExchange(ABC):
 
     @property
     def _place(self) -> str:
-        host = self._listens.host
-        return f"[{host}]:{self._port}" if ":" in host else f"{host}:{self._port}"
+        return address(self._listens.host, self._port)
 
     async def __aenter__(self) -> Self:
         await self.start()
