@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agentexchange._shared.commands import ScopeLook
-from agentexchange._shared.scope import ScopeWatch, concerns, status_of
+from agentexchange._shared.read import status_of
+from agentexchange._shared.scope import ScopeWatch, concerns
 from agentexchange_schemas import Cause, EnvelopeError, FeedState, FeedStatus, Topic, TopicState
 
 if TYPE_CHECKING:

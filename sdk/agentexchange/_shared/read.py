@@ -1,4 +1,4 @@
-"""Reading the layout of DESIGN's Redis side: replies to values, pure, for the shared client and the latest readers."""
+"""From what Redis answers to values: pure, for the shared client and the latest readers."""
 
 from __future__ import annotations
 
@@ -10,18 +10,28 @@ from agentexchange_schemas import EnvelopeError, FeedStatus, Layout, LayoutError
 from agentexchange_schemas.envelope import decode
 from agentexchange_schemas.layout import LAYOUT_VERSION, count_of
 
-from .scope import status_of
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from agentexchange_schemas import Envelope
 
-__all__ = ["envelope_of", "epoch_of", "layout_of", "offset_of", "pairs", "report_of", "states_of", "us_of", "utc_of"]
+__all__ = [
+    "envelope_of",
+    "epoch_of",
+    "layout_of",
+    "offset_of",
+    "pairs",
+    "report_of",
+    "states_of",
+    "status_of",
+    "us_of",
+    "utc_of",
+]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _MAX_OFFSET_DIGITS: Final = 16
+_TOLD: Final = ("state", "since", "cause", "message")
 
 
 def utc_of(received_us: int) -> datetime:
@@ -73,6 +83,15 @@ def layout_of(meta: Mapping[str, str], prefix: str) -> Layout | None:
         raise FinalConnectionError(
             f"the key {prefix}:meta in Redis names no valid partition count: the bridge writes it", code="LAYOUT"
         ) from None
+
+
+def status_of(scope: str, fields: Mapping[str, Any]) -> FeedStatus:
+    """What a scope's status hash (values as text) or a heartbeat's data says.
+
+    Raises:
+        EnvelopeError: the state or its time is missing, or no such thing.
+    """
+    return FeedStatus.from_fields({"scope": scope} | {name: fields.get(name) or None for name in _TOLD})
 
 
 def report_of(scope: str, is_leased: Any, fields: Mapping[str, str]) -> FeedStatus | None:

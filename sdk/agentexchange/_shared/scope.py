@@ -6,24 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from agentexchange_schemas import ALL, Cause, FeedState, FeedStatus, Kind, Topic, TopicError, TopicState
 
+from .read import status_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
     from .commands import ScopeLook
 
-__all__ = ["ScopeWatch", "concerns", "status_of"]
-
-_TOLD = ("state", "since", "cause", "message")
-
-
-def status_of(scope: str, fields: Mapping[str, Any]) -> FeedStatus:
-    """What a scope's status hash (values as text) or a heartbeat's data says.
-
-    Raises:
-        EnvelopeError: the state or its time is missing, or no such thing.
-    """
-    return FeedStatus.from_fields({"scope": scope} | {name: fields.get(name) or None for name in _TOLD})
+__all__ = ["ScopeWatch", "concerns"]
 
 
 def concerns(topic: str, wanted: Iterable[Topic]) -> bool:
