@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import structlog
 
+from agentexchange._tasks import first_failure
 from agentexchange.errors import AuthenticationError
 from agentexchange.redis import RespStream, StreamOptions
 from agentexchange.upstream import AuthPolicy, FeedOptions, PoolOptions, UpstreamFeed, UpstreamPool
@@ -121,7 +122,7 @@ class Worker:
         try:
             await self._live()
         except ExceptionGroup as failures:
-            raise _first(failures) from None
+            raise first_failure(failures) from None
         if self._auth_failed is not None:
             raise AuthenticationError(self._auth_failed.message or "the platform refuses the API key")
 
@@ -403,9 +404,3 @@ def _pop_if(found: dict[str, _Value], name: str, value: _Value) -> None:
     """Remove ``name``, unless another has taken its place."""
     if found.get(name) is value:
         del found[name]
-
-
-def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
-    """One failure ends a worker; the others are its consequences."""
-    failure = failures.exceptions[0]
-    return _first(failure) if isinstance(failure, BaseExceptionGroup) else failure

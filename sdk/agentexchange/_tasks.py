@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
-__all__ = ["end", "next_turn"]
+__all__ = ["end", "first_failure", "next_turn"]
 
 _STOOD_STILL_S: Final = 1.0
 
@@ -20,6 +20,12 @@ async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def first_failure(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The one that ended a task group; the others are its consequences."""
+    failure = failures.exceptions[0]
+    return first_failure(failure) if isinstance(failure, BaseExceptionGroup) else failure
 
 
 async def next_turn(

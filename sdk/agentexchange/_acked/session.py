@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from agentexchange._scripts import load_scripts
 from agentexchange._shared.commands import Commands
+from agentexchange._shared.ending import decisive, until_closed
 from agentexchange.redis import LinkClosedError, RespStream
 
 from .places import places_of
@@ -104,7 +105,7 @@ class AckedSession:
                 serving = self._tasks.create_task(self._serve())
                 serving.add_done_callback(lambda _: self._close())
         except BaseExceptionGroup as group:
-            raise _decisive(group) from None
+            raise decisive(group) from None
         finally:
             self._close()
 
@@ -145,7 +146,7 @@ class AckedSession:
         return stream
 
     def _guard(self, stream: RespStream) -> asyncio.Task[None]:
-        return self._tasks.create_task(_until_closed(stream))
+        return self._tasks.create_task(until_closed(stream))
 
     def _close(self) -> None:
         for stream in self._streams:
@@ -171,13 +172,3 @@ class AckedSession:
             layout = await commands.layout()
             if layout is not None and layout != self.layout:
                 raise LinkClosedError("the bridge has set another partition count")
-
-
-async def _until_closed(stream: RespStream) -> None:
-    raise await stream.wait_closed()
-
-
-def _decisive(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Of faults that came together, the one that is no consequence: a closed connection may be."""
-    faults = sorted(group.exceptions, key=lambda fault: isinstance(fault, LinkClosedError))
-    return faults[0]

@@ -18,6 +18,7 @@ from agentexchange_schemas.topics import Kind, is_event_topic
 
 from .check import SilenceCheck
 from .commands import START, Commands, place_of
+from .ending import decisive, until_closed
 from .log import LogReader
 from .plan import LATEST_FIRST, Plan
 from .pubsub import PubSub
@@ -112,7 +113,7 @@ class SharedSession:
             await self._interest.leave()
             raise
         except BaseExceptionGroup as group:
-            raise _decisive(group) from None
+            raise decisive(group) from None
         finally:
             for stream in self._streams:
                 stream.close("the session is over")
@@ -135,7 +136,7 @@ class SharedSession:
     def _own(self, stream: RespStream) -> asyncio.Task[None]:
         """Close it with the session, and end the session with it."""
         self._streams.append(stream)
-        return self._tasks.create_task(_until_closed(stream))
+        return self._tasks.create_task(until_closed(stream))
 
     async def _learn_layout(self) -> None:
         """Without one no bridge has ever been here: its defaults are assumed, and it is looked for again."""
@@ -389,13 +390,3 @@ class SharedSession:
         watch = self._inbox.teller.watch(self._account)
         if watch.is_leased and watch.state is FeedState.AUTH_FAILED:
             raise AuthenticationError("the platform refuses this API key (the bridge reports it)", code="AUTH_FAILED")
-
-
-async def _until_closed(stream: RespStream) -> None:
-    raise await stream.wait_closed()
-
-
-def _decisive(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Of faults that came together, the one that is no consequence: a closed connection may be."""
-    faults = sorted(group.exceptions, key=lambda fault: isinstance(fault, LinkClosedError))
-    return faults[0]

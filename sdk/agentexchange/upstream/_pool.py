@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from agentexchange._tasks import first_failure
 from agentexchange.errors import AuthenticationError
 
 from ._allocation import WILDCARD, Allocation, is_single
@@ -111,7 +112,7 @@ class UpstreamPool:
             async with asyncio.TaskGroup() as self._group:
                 await self._work()
         except BaseExceptionGroup as failures:
-            fault = _first(failures)
+            fault = first_failure(failures)
         if isinstance(fault, AuthenticationError):
             self._tell(self._voice.key_refused())
         if fault is not None:
@@ -429,9 +430,3 @@ class UpstreamPool:
     def _time_of(self, at: float) -> datetime:
         """Wall time of a moment of the feed's clock."""
         return datetime.fromtimestamp(self._options.wall() - (self._options.clock() - at), UTC)
-
-
-def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
-    """One failure ends a pool; the others are its consequences."""
-    failure = failures.exceptions[0]
-    return _first(failure) if isinstance(failure, BaseExceptionGroup) else failure
