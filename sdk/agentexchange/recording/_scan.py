@@ -27,7 +27,7 @@ from ._format import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Cut", "Opened", "open_file", "read_block_at"]
+__all__ = ["Cut", "Opened", "Tail", "open_file", "read_block_at", "read_on"]
 
 _AHEAD_BYTES: Final = 4096  # a chunk's prefix and, most often, its head
 _ZEROS_AT_ONCE: Final = 1024 * 1024
@@ -49,20 +49,31 @@ class Cut:
 
 
 @dataclass(frozen=True, slots=True)
+class Tail:
+    """What is behind the last whole block.
+
+    Attributes:
+        cut: what is missing at the end; None for a whole file.
+        is_closed: whether the index is there: else the writer is still at work, or was killed.
+    """
+
+    cut: Cut | None
+    is_closed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Opened:
     """What opening found.
 
     Attributes:
         description: of the header.
         directory: every whole block.
-        cut: what is missing at the end; None for a whole file.
-        is_closed: whether the index is there: else the writer is still at work, or was killed.
+        tail: what is behind them.
     """
 
     description: dict[str, Any]
     directory: Directory
-    cut: Cut | None
-    is_closed: bool
+    tail: Tail
 
 
 def open_file(file: BinaryIO, *, salvage: bool = False) -> Opened:
@@ -85,10 +96,33 @@ def open_file(file: BinaryIO, *, salvage: bool = False) -> Opened:
     start = HEADER_FIXED_BYTES + length
     indexed = _indexed(file, start, size, salvage=salvage)
     if indexed is not None:
-        return Opened(description, indexed, None, is_closed=True)
+        return Opened(description, indexed, Tail(None, is_closed=True))
     directory = Directory(start)
-    cut = _scan(file, directory, size, salvage=salvage)
-    return Opened(description, directory, cut, is_closed=False)
+    return Opened(description, directory, read_on(file, directory, salvage=salvage))
+
+
+def read_on(file: BinaryIO, directory: Directory, *, salvage: bool = False) -> Tail:
+    """Enter the whole blocks that lie behind those in ``directory``; returns what is behind them.
+
+    Raises:
+        RecordingError: damaged there, or the file has become shorter; names the place.
+    """
+    size = os.fstat(file.fileno()).st_size
+    if size < directory.end:
+        raise RecordingError("the file has become shorter: it was replaced, or cut", field="size", offset=directory.end)
+    try:
+        for prefix, head in _chunks(file, directory.end, size):
+            if prefix.marker == INDEX:  # without its trailer where the writer was killed in between
+                return Tail(None, is_closed=_trailer_bytes(directory.end, prefix, size) == TRAILER_BYTES)
+            directory.add(read_block_head(prefix, head), prefix.size)
+    except RecordingError as exc:
+        exc.offset = directory.end
+        if not salvage and not _only_zeros(file, directory.end, size):
+            exc.message += "; what comes before can be read with salvage (--salvage on the command line)"
+            raise
+        return Tail(Cut(directory.end, size - directory.end, exc.message), is_closed=False)
+    left = size - directory.end
+    return Tail(Cut(directory.end, left, "the file ends within a block") if left else None, is_closed=False)
 
 
 def read_block_at(file: BinaryIO, offset: int, size: int) -> tuple[BlockHead, bytes]:
@@ -127,28 +161,12 @@ def _read_index(file: BinaryIO, offset: int, size: int, start: int) -> Directory
     return Directory.from_index(head, body, start=start, end=offset)
 
 
-def _scan(file: BinaryIO, directory: Directory, size: int, *, salvage: bool) -> Cut | None:
-    """Fill ``directory``; returns what cannot be read behind it."""
-    try:
-        for prefix, head in _chunks(file, directory.end, size):
-            if prefix.marker == INDEX:  # the writer was killed between the index and the trailer: it has no events
-                _check_index_end(directory.end, prefix, size)
-                return None
-            directory.add(read_block_head(prefix, head), prefix.size)
-    except RecordingError as exc:
-        exc.offset = directory.end
-        if not salvage and not _only_zeros(file, directory.end, size):
-            exc.message += "; what comes before can be read with salvage (--salvage on the command line)"
-            raise
-        return Cut(directory.end, size - directory.end, exc.message)
-    left = size - directory.end
-    return Cut(directory.end, left, "the file ends within a block") if left else None
-
-
 def _chunks(file: BinaryIO, offset: int, size: int) -> Iterator[tuple[ChunkPrefix, dict[str, Any]]]:
     """Chunk by chunk, as far as they are whole."""
     while offset + CHUNK_PREFIX_BYTES <= size:
         ahead = _read(file, offset, _AHEAD_BYTES)
+        if len(ahead) < CHUNK_PREFIX_BYTES:  # a writer that goes on with the file has cut off its index meanwhile
+            return
         prefix = read_prefix(ahead[:CHUNK_PREFIX_BYTES])
         if offset + CHUNK_PREFIX_BYTES + prefix.head_bytes > size:
             return
@@ -172,9 +190,12 @@ def _head_of(file: BinaryIO, offset: int, prefix: ChunkPrefix, ahead: bytes) -> 
     return read_head(prefix, whole[CHUNK_PREFIX_BYTES:end])
 
 
-def _check_index_end(offset: int, prefix: ChunkPrefix, size: int) -> None:
-    if size - offset - prefix.size > TRAILER_BYTES:
+def _trailer_bytes(offset: int, prefix: ChunkPrefix, size: int) -> int:
+    """How much follows the index at ``offset``."""
+    left = size - offset - prefix.size
+    if left > TRAILER_BYTES:
         raise RecordingError("bytes follow the index", field="index")
+    return left
 
 
 def _only_zeros(file: BinaryIO, offset: int, size: int) -> bool:

@@ -13,7 +13,7 @@ from ._block import Lane, read_body
 from ._locate import locate
 from ._merge import merged
 from ._peek import received_of, topic_of
-from ._scan import Cut, Opened, open_file, read_block_at
+from ._scan import Cut, Tail, open_file, read_block_at, read_on
 from ._topics import TopicChoice
 
 if TYPE_CHECKING:
@@ -54,7 +54,8 @@ class Recorded(NamedTuple):
 class Recording:
     """An open ``.axlog`` file. Also a context manager; not thread-safe, iterators may be interleaved.
 
-    A file that is still being written, or whose writer was killed, opens up to its last whole block.
+    A file that is still being written, or whose writer was killed, opens up to its last whole block; `refresh` takes
+    in the blocks that were written since.
 
     Args:
         path: the file.
@@ -80,14 +81,34 @@ class Recording:
             self._file.close()
             exc.path = str(self.path)
             raise
-        self._take(opened)
-
-    def _take(self, opened: Opened) -> None:
+        self._salvage = salvage
         self._directory = opened.directory
-        self._lanes = tuple(opened.directory.lanes)
-        self.cut: Cut | None = opened.cut
-        self.is_closed = opened.is_closed
         self.description: dict[str, Any] = opened.description
+        self._take(opened.tail)
+
+    def _take(self, tail: Tail) -> None:
+        self._lanes = tuple(self._directory.lanes)
+        self.cut: Cut | None = tail.cut
+        self.is_closed = tail.is_closed
+
+    def refresh(self) -> int:
+        """Take in the whole blocks that were written since, and say how many; `cut` and `is_closed` are as of now.
+
+        Reads only what is new: a few KiB where nothing is. Half a block at the end is no fault; it is `cut` until it
+        is whole. Not while another method runs; an iterator under way goes on with the blocks that it began with.
+
+        Raises:
+            RecordingError: damaged there, or the file has become shorter; blocks before are taken in.
+        """
+        before = self.blocks
+        try:
+            tail = read_on(self._file, self._directory, salvage=self._salvage)
+        except RecordingError as exc:
+            self._lanes = tuple(self._directory.lanes)
+            exc.path = str(self.path)
+            raise
+        self._take(tail)
+        return self.blocks - before
 
     # What it holds
 
@@ -177,6 +198,7 @@ class Recording:
         topics: Iterable[str | Topic] | TopicChoice | None = None,
         scopes: Iterable[str] | None = None,
         notices: bool = True,
+        skip: int = 0,
     ) -> Iterator[LaneRun]:
         """The events' bytes in order, in runs of one lane: the fast way.
 
@@ -186,12 +208,13 @@ class Recording:
             topics: only these (``ticker:all``: every ticker).
             scopes: only these.
             notices: notices too, whatever ``topics`` are; a `TopicChoice` says that itself.
+            skip: the file's first blocks, so many, are left out: with `blocks` before a `refresh`, what is new.
 
         Raises:
             RecordingError: damaged there; everything before has been handed out.
         """
         wanted = topics if isinstance(topics, TopicChoice) else TopicChoice(topics, notices=notices)
-        blocks = self._chosen(start_us, end_us, wanted, None if scopes is None else set(scopes))
+        blocks = self._chosen(self._directory.blocks[skip:], start_us, end_us, wanted, scopes)
         cut_off = _Edges(start_us, end_us)
         is_all = len(wanted.among(self._directory.topics)) == len(self._directory.topics)
 
@@ -230,14 +253,20 @@ class Recording:
             raise
 
     def _chosen(
-        self, start_us: int | None, end_us: int | None, wanted: TopicChoice, scopes: set[str] | None
+        self,
+        blocks: Iterable[BlockInfo],
+        start_us: int | None,
+        end_us: int | None,
+        wanted: TopicChoice,
+        scopes: Iterable[str] | None,
     ) -> list[BlockInfo]:
         directory = self._directory
-        lanes = {number for lane, number in directory.lanes.items() if scopes is None or lane.scope in scopes}
+        only = None if scopes is None else set(scopes)
+        lanes = {number for lane, number in directory.lanes.items() if only is None or lane.scope in only}
         mask = directory.mask_of(wanted.among(directory.topics))
         return [
             block
-            for block in directory.blocks
+            for block in blocks
             if block.lane in lanes
             and block.mask & mask
             and (start_us is None or block.last_us >= start_us)

@@ -130,7 +130,7 @@ class RecordingWriter:
             self._write(header)
             return
         opened = open_file(self._file)
-        self.cut, self._directory = opened.cut, opened.directory
+        self.cut, self._directory = opened.tail.cut, opened.directory
         created = opened.description.get("created")
         self.created_us = created if type(created) is int else int(self._options.wall() * 1_000_000)
         self._file.truncate(self._directory.end)
