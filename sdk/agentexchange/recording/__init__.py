@@ -1,6 +1,7 @@
 """Recordings: event logs as files, ``.axlog``. `docs/recording-format.md` describes the bytes.
 
-`Recording` reads one, `RecordingWriter` writes one, `RotatingWriter` writes one after the other.
+`Recording` reads one, `Growing` reads on while it is written, `RecordingWriter` writes one, `RotatingWriter` one after
+the other.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from ._peek import Place, place_of, received_of, step_of, topic_of
 from ._scan import Cut
 from ._several import runs_of
 from ._topics import TopicChoice
+from .growing import Growing
 from .reader import LaneRun, Recorded, Recording
 from .rotation import RotatingWriter, RotationOptions
 from .writer import Fsync, RecordingWriter, WriterOptions
@@ -24,6 +26,7 @@ __all__ = [
     "Cut",
     "EventName",
     "Fsync",
+    "Growing",
     "Hole",
     "Lane",
     "LaneRun",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Self
 
@@ -55,7 +56,7 @@ class Recording:
     """An open ``.axlog`` file. Also a context manager; not thread-safe, iterators may be interleaved.
 
     A file that is still being written, or whose writer was killed, opens up to its last whole block; `refresh` takes
-    in the blocks that were written since.
+    in the blocks that were written since, and `Growing` reads them over a rotation too.
 
     Args:
         path: the file.
@@ -310,7 +311,11 @@ class Recording:
             exc.path = str(self.path)
             raise
 
-    # Its end
+    # Its file
+
+    def stat(self) -> os.stat_result:
+        """What the system says of the file that is open, whatever it is called by now."""
+        return os.fstat(self._file.fileno())
 
     def close(self) -> None:
         """Close the file. Idempotent."""

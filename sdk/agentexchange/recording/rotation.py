@@ -168,12 +168,12 @@ class RotatingWriter:
 
 def rotated_files(path: Path) -> list[Path]:
     """The files that were rotated away from ``path``, oldest first."""
-    is_ours = re.compile(rf"{re.escape(path.stem)}-\d{{8}}T\d{{6}}Z(-\d+)?{re.escape(path.suffix)}").fullmatch
+    read_name = re.compile(rf"{re.escape(path.stem)}-(\d{{8}}T\d{{6}}Z)(?:-(\d+))?{re.escape(path.suffix)}").fullmatch
     found = []
     for sibling in path.parent.iterdir():
         with suppress(FileNotFoundError):  # others may move files away meanwhile
-            if is_ours(sibling.name):
-                found.append((sibling.stat().st_mtime, sibling.name, sibling))
+            if name := read_name(sibling.name):
+                found.append((sibling.stat().st_mtime_ns, name[1], int(name[2] or 1), sibling))
     return [sibling for *_, sibling in sorted(found)]
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from agentexchange.errors import RecordingError
-from agentexchange.recording import Recording, runs_of
+from agentexchange.recording import Growing, Recording, runs_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
     from types import TracebackType
 
     from agentexchange.recording import EventName, LaneRun, Place, TopicChoice
@@ -35,19 +35,21 @@ class FileSource:
     """A recording, or several as one. Files are read on a thread. See `Source`.
 
     A damaged file is read up to the damage, which `runs` raises when it gets there. A file without an end is read as
-    far as it was whole when it was opened.
+    far as it was whole when it was opened; `follow` reads on while it is written.
 
     Args:
         path: a file; more of them for further parts.
         tell: is given a sentence about what is missing at a file's end; by default it is logged.
+        grows: what is missing at a file's end may still come, and is not told.
 
     Attributes:
         recordings: the open files.
     """
 
-    def __init__(self, *path: str | Path, tell: Callable[[str], None] = _log.warning) -> None:
+    def __init__(self, *path: str | Path, tell: Callable[[str], None] = _log.warning, grows: bool = False) -> None:
         self._paths = [Path(one) for one in path]
         self._tell = tell
+        self._grows = grows
         self._stack = ExitStack()
         self._lock = threading.Lock()  # a file has one place that is read from
         self._is_closed = False
@@ -106,17 +108,53 @@ class FileSource:
         scopes: Sequence[str] | None = None,
     ) -> AsyncIterator[LaneRun]:
         """The events in the recorded order; see `Source.runs`."""
-        stream = runs_of(self.recordings, start_us, end_us, topics=topics, scopes=scopes)
-        error = None
-        while error is None:
+        async for run in self._all_of(runs_of(self.recordings, start_us, end_us, topics=topics, scopes=scopes)):
+            yield run
+        if (fault := self._fault_before(end_us)) is not None:
+            raise fault
+
+    async def follow(
+        self,
+        stop: asyncio.Event,
+        start_us: int | None = None,
+        *,
+        topics: TopicChoice,
+        scopes: Sequence[str] | None = None,
+        period_s: float = 0.25,
+    ) -> AsyncGenerator[LaneRun]:
+        """As `runs`, and then what recorders write into files that are not closed, until ``stop`` is set or all are.
+
+        What is new comes block by block: within a look, every ``period_s``, in the recorded order. A file that is
+        rotated is read on in those that follow it.
+
+        Raises:
+            RecordingError: damaged there; everything before has been handed out.
+            OSError: a file cannot be read.
+        """
+        growing = [Growing(one, self._tell) for one in self.recordings if not one.is_closed]
+        async for run in self.runs(start_us, topics=topics, scopes=scopes):
+            yield run
+        if not growing:
+            self._tell(f"{', '.join(path.name for path in self._paths)}: closed by its recorder: nothing follows")
+        with ExitStack() as stack:
+            for one in growing:
+                stack.callback(one.close)
+            while not stop.is_set() and not all(one.is_over for one in growing):
+                for one in growing:
+                    async for run in self._all_of(one.more(start_us, topics=topics, scopes=scopes)):
+                        yield run
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), period_s)
+
+    async def _all_of(self, stream: Iterator[LaneRun]) -> AsyncIterator[LaneRun]:
+        while True:
             runs, error = await asyncio.to_thread(self._read, stream)
             for run in runs:
                 yield run
-            if not runs and error is None:
-                error = self._fault_before(end_us)
-                break
-        if error is not None:
-            raise error
+            if error is not None:
+                raise error
+            if not runs:
+                return
 
     async def locate(self, name: EventName) -> int | None:
         """The ``r`` of an event; see `Source.locate`."""
@@ -138,7 +176,7 @@ class FileSource:
             recording = Recording(path, salvage=True)  # raises again what nothing can be read of
             self._faults.append(exc)
         else:
-            if recording.cut is not None:
+            if recording.cut is not None and not self._grows:
                 self._tell(f"{path}: {recording.cut.size:,} bytes at its end are missing: {recording.cut.reason}")
         return recording
 

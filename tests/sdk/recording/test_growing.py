@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agentexchange.recording import Recording, RecordingError, RecordingWriter, WriterOptions
+from agentexchange.recording import (
+    Growing,
+    Recording,
+    RecordingError,
+    RecordingWriter,
+    RotatingWriter,
+    RotationOptions,
+    TopicChoice,
+    WriterOptions,
+)
 from agentexchange_schemas.envelope import encode
 from tests.sdk.recording._samples import ACCOUNT, CANDLES, MARKET, START_US, tick, ticks, write
 
@@ -153,3 +162,81 @@ def test_looking_again_reads_a_few_kilobytes_however_long_the_file_is(path: Path
         recording._file = Counting()  # type: ignore[assignment]
         assert recording.refresh() == 0
         assert sum(read) <= 8192
+
+
+# Over several files
+
+
+def rotating(path: Path) -> RotatingWriter:
+    """Which begins another file after each block."""
+    limits = RotationOptions(max_bytes=1)
+    return RotatingWriter(path, rotation=limits, options=WriterOptions(fsync="never", block_bytes=1))
+
+
+def look(growing: Growing) -> list[bytes]:
+    return [raw for _, raws in growing.more(topics=TopicChoice()) for raw in raws]
+
+
+def test_each_look_gives_what_is_new_and_the_end_is_told_once(path: Path) -> None:
+    told: list[str] = []
+    writer = RecordingWriter(path, options=WriterOptions(fsync="never"))
+    grow(writer, 0, 5)
+    with Recording(path) as recording:
+        growing = Growing(recording, told.append)
+        assert look(growing) == [], "what was there is read already"
+        new = [*grow(writer, 5, 2), *grow(writer, 7, 2)]
+        assert look(growing) == new
+        last = ticks(10)[9:]
+        writer.add(MARKET, last)
+        writer.close()
+        assert look(growing) == last
+        for _ in range(5):
+            assert look(growing) == []
+        assert growing.is_over
+    assert told == ["day.axlog: closed by its recorder: nothing follows"]
+
+
+def test_files_that_were_rotated_since_are_read_one_after_the_other(path: Path) -> None:
+    """As after an hour in which the reader was stopped."""
+    told: list[str] = []
+    with rotating(path) as writer, Recording(path) as recording:
+        growing = Growing(recording, told.append)
+        for raw in ticks(4):
+            writer.add(MARKET, [raw])
+        found: list[bytes] = []
+        for _ in range(6):
+            found += look(growing)
+        assert found == ticks(4)
+        assert not growing.is_over
+        writer.add(MARKET, ticks(5)[4:])
+        assert look(growing) + look(growing) == ticks(5)[4:]
+        growing.close()
+    assert len(told) == 5
+    assert told[3] == "the recorder has begun another file: reading on in day.axlog"
+
+
+def test_a_recorder_that_goes_on_with_its_file_in_time_is_followed(path: Path) -> None:
+    told: list[str] = []
+    write(path, [(MARKET, ticks(2))])
+    with Recording(path) as recording:
+        growing = Growing(recording, told.append)
+        assert look(growing) + look(growing) == []
+        with RecordingWriter(path, options=WriterOptions(fsync="never")) as writer:
+            new = grow(writer, 2, 2)
+            assert look(growing) == new
+            assert look(growing) + look(growing) == []
+    assert told == []
+
+
+def test_a_successor_without_a_header_is_waited_for_and_then_given_up(path: Path) -> None:
+    told: list[str] = []
+    write(path, [(MARKET, ticks(2))])
+    with Recording(path) as recording:
+        growing = Growing(recording, told.append)
+        path.rename(path.with_name("day-20261126T120000Z.axlog"))
+        assert look(growing) == []
+        path.write_bytes(b"")
+        for _ in range(3):
+            look(growing)
+    assert growing.is_over
+    assert "what follows it cannot be read" in told[0]
