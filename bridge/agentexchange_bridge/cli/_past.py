@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from agentexchange_bridge.rows import RECORDED
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from ._print import EventPrinter
     from ._wanted import Wanted
 
-__all__ = ["follow", "print_past"]
+__all__ = ["follow", "follow_recording", "print_past"]
 
 
 async def print_past(
@@ -39,6 +40,24 @@ async def print_past(
             if stop.is_set():
                 break
             printer.log(lane.scope, raws, RECORDED)
+
+
+async def follow_recording(
+    source: FileSource, wanted: Wanted, since: str | None, printer: EventPrinter, stop: asyncio.Event
+) -> None:
+    """Print what is recorded from ``since`` on, and then each block that comes, until the recorder closes the file.
+
+    Raises:
+        As `print_past`.
+    """
+    async with source:
+        start_us = await moment_of(source, since, "tail", "--since")
+        runs = source.follow(stop, start_us, topics=wanted.choice, scopes=wanted.scopes)
+        async with aclosing(runs):
+            async for lane, raws in runs:
+                if stop.is_set():
+                    break
+                printer.log(lane.scope, raws, RECORDED)
 
 
 async def follow(

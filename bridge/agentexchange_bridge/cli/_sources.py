@@ -45,11 +45,11 @@ def files_of(files: Sequence[Path], url: str | None, command: str) -> list[Path]
         raise CommandError(f"{command}: {exc}") from None
 
 
-def recording_source(files: Sequence[Path], tell: Callable[[str], None]) -> FileSource:
-    """The recordings as one source."""
+def recording_source(files: Sequence[Path], tell: Callable[[str], None], *, grows: bool = False) -> FileSource:
+    """The recordings as one source; ``grows``: they are to be followed."""
     from agentexchange.replay import FileSource
 
-    return FileSource(*files, tell=tell)
+    return FileSource(*files, tell=tell, grows=grows)
 
 
 def shared_source(

@@ -35,7 +35,8 @@ __all__ = ["EPILOG", "add_arguments", "run"]
 EPILOG: Final = """\
 Without --since it prints what arrives, from the platform or from Redis. With --since it prints what the logs in Redis
 hold from there on, and with --follow goes on with what comes, without a hole and without a double. A recording is
-printed from its beginning, or from --since on ("5m" counts from its end there).
+printed from its beginning, or from --since on ("5m" counts from its end there), and with --follow goes on with what its
+recorder writes, over rotated files too, until that closes it.
 
 Without topics and kinds it prints every ticker and the state of the feed; with an API key orders and portfolio; of logs
 and recordings closed candles, too. The key comes from AGENTEXCHANGE_API_KEY or --api-key-file; market data in Redis
@@ -49,7 +50,8 @@ examples:
   agentexchange tail --url redis://localhost:6379/0 ticker:all --json --count 1000 > ticks.jsonl
   agentexchange tail --url redis://localhost:6379/0 ticker:all --where "price > 65000 and symbol ~ 'BTC'"
   agentexchange tail --url redis://localhost:6379/0 --since 5m --follow --kind orders --kind status
-  agentexchange tail day.axlog --since ticker:BTCUSDT@1200 --format csv > day.csv"""
+  agentexchange tail day.axlog --since ticker:BTCUSDT@1200 --format csv > day.csv
+  agentexchange tail day.axlog --since now --follow --where "symbol = 'BTCUSDT'\""""
 
 _NO_KEY: Final = "tail-without-key"  # market data in Redis is nobody's account
 _NAMES: Final = ("ticker:", "candles:")
@@ -84,7 +86,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--since", metavar="MOMENT",
         help="5m, a time, a log id, or an event as ticker:BTCUSDT@123: from there on, out of the logs",
     )  # fmt: skip
-    which.add_argument("-f", "--follow", action="store_true", help="after --since go on with what comes")
+    which.add_argument(
+        "-f", "--follow", action="store_true", help="after --since, or a recording, go on with what comes"
+    )
     output = parser.add_argument_group("output")
     output.add_argument("--format", choices=FORMATS, help="default: table")
     output.add_argument("--json", action="store_true", help="short for --format jsonl")
@@ -162,14 +166,13 @@ def _printer(
 
 
 def _recording(args: argparse.Namespace, files: list[Path], wanted: Wanted, shape: str) -> int:
-    if args.follow:
-        raise UsageError("tail: a recording is not followed: --follow is for Redis and the platform")
-    source = recording_source(files, _tell)
+    source = recording_source(files, _tell, grows=args.follow)
 
     async def command(stop: asyncio.Event) -> int:
-        from ._past import print_past
+        from ._past import follow_recording, print_past
 
-        await print_past(source, wanted, args.since, _printer(args, wanted, shape, stop.set), stop)
+        printer = _printer(args, wanted, shape, stop.set)
+        await (follow_recording if args.follow else print_past)(source, wanted, args.since, printer, stop)
         return 0
 
     with file_errors("tail", files[0]):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from agentexchange.recording import RotatingWriter, RotationOptions, WriterOptions
 from agentexchange_schemas import account_scope
 from agentexchange_schemas.envelope import encode, log_id
 from tests._acl import Guarded, rules_of
@@ -297,6 +298,54 @@ async def test_following_ends_at_the_count(redis_server: RedisServer, log: Layou
     assert len(out.read_text().splitlines()) == 40
 
 
+def recorded(writer: RotatingWriter, first: int, count: int) -> None:
+    for raw in ticks(first + count)[first:]:
+        writer.add(MARKET, [raw])
+    writer.flush()
+
+
+async def test_a_recording_is_followed_while_it_is_written_and_rotated(tmp_path: Path) -> None:
+    path, out = tmp_path / "day.axlog", tmp_path / "out.jsonl"
+    options = WriterOptions(fsync="never", block_bytes=1_000)
+    writer = RotatingWriter(path, rotation=RotationOptions(max_bytes=4_000), options=options)
+    recorded(writer, 0, 20)
+    argv = (str(path), "-f", "--json", "--since", "ticker:BTCUSDT@11", "--where", "seq != 15")
+    async with tail_into(out, *argv):
+        await _printed(out, '"seq":20,')
+        for first in range(20, 420, 40):
+            await asyncio.to_thread(recorded, writer, first, 40)
+            await _printed(out, f'"seq":{first + 40},')
+    writer.close()
+    assert writer.files > 2
+    events = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [event["seq"] for event in events] == [seq for seq in range(11, 421) if seq != 15]
+
+
+async def test_following_a_recording_ends_when_its_recorder_closes_it(tmp_path: Path) -> None:
+    writer = RotatingWriter(tmp_path / "day.axlog", options=WriterOptions(fsync="never"))
+    recorded(writer, 0, 3)
+    async with start("tail", str(tmp_path / "day.axlog"), "--follow", "--json") as tail:
+        await tail.wait_line('"seq":3,')
+        recorded(writer, 3, 1)
+        await tail.wait_line('"seq":4,')
+        writer.close()
+        await tail.wait_line("tail: day.axlog: closed by its recorder: nothing follows")
+        async with asyncio.timeout(10):
+            while not tail.has_ended:  # noqa: ASYNC110 - another process
+                await asyncio.sleep(0.02)
+        assert await tail.end() == 0
+
+
+async def test_following_a_recording_ends_at_the_count_and_at_a_signal(tmp_path: Path) -> None:
+    with RotatingWriter(tmp_path / "day.axlog", options=WriterOptions(fsync="never")) as writer:
+        recorded(writer, 0, 3)
+        result = await run("tail", str(tmp_path / "day.axlog"), "--follow", "--json", "--count", "2")
+        assert (result.code, result.out.count("\n"), result.err) == (0, 2, "")
+        async with start("tail", str(tmp_path / "day.axlog"), "--follow") as tail:
+            await tail.wait_line(r"2\.5")
+            assert await tail.end() == 0
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
@@ -312,7 +361,6 @@ async def test_following_ends_at_the_count(redis_server: RedisServer, log: Layou
         (["ticker:all", "--since", "5m"], "--since needs Redis or a recording: the platform keeps no log"),
         (["ticker:all", "--scope", "m0"], "--scope is for the past: give --since, or a recording"),
         (["day.axlog", "--scope", "x"], "scope"),
-        (["day.axlog", "--follow"], "a recording is not followed"),
         (["day.axlog", "--url", "redis://x"], "give files or --url, not both"),
         (["--url", "file:///x?speed=2"], "the options of a file's URL are for a replay: leave them out"),
     ],
