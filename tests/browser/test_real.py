@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -77,6 +78,25 @@ def test_events_are_found_by_a_condition(running: tuple[System, str], open_page:
     expect(page.get_by_role("dialog").locator(".ax-near li")).not_to_have_count(1)
 
 
+def test_an_event_is_gone_to_by_its_name(running: tuple[System, str], open_page: Callable[..., Page]) -> None:
+    page = open_page(f"{running[1]}/?panel=events")
+    page.get_by_label("Filter events").fill("ticker:ETHUSDT")
+    first = page.locator('.ax-panel .ag-row[row-index="0"] [col-id="topic"]')
+    expect(first).to_have_text("ticker:ETHUSDT")
+    field = page.get_by_label("Go to a moment")
+    field.fill("ticker:ETHUSDT@2")
+    field.press("Enter")
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("ticker:ETHUSDT #2")
+    expect(page.locator(".ax-moment-words")).to_contain_text("Not live")
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    expect(page.locator('.ax-panel .ag-row[row-index="0"] [col-id="seq"]')).to_have_text("2")
+    field.fill("ticker:ETHUSDT@99999999")
+    field.press("Enter")
+    expect(page.locator(".q-notification")).to_contain_text("ticker:ETHUSDT@99999999 is not held here")
+
+
 def test_the_account_is_shown(running: tuple[System, str], open_page: Callable[..., Page]) -> None:
     page = open_page(f"{running[1]}/?panel=account")
     expect(page.get_by_role("region", name="Orders")).to_contain_text(re.compile("buy|sell"))
@@ -137,3 +157,25 @@ def test_a_redis_that_is_away_is_told_and_comes_back(
         whole.redis.start()
     expect(feed).to_have_text("Feed live", timeout=30_000)
     expect(page.locator(".ax-problem")).to_be_empty()
+
+
+def test_a_recording_that_is_written_grows_on_the_page(
+    running: tuple[System, str], open_page: Callable[..., Page], tmp_path: Path
+) -> None:
+    file = tmp_path / "day.axlog"
+    record = ("record", "--url", running[0].redis.url, "--out", str(file), "--block-s", "0.2", "--from", "3s ago")
+    with ServerProcess("agentexchange_bridge", *record, ready="record:"):
+        while not file.exists() or file.stat().st_size < 10_000:
+            time.sleep(0.05)
+        with inspector(str(file)) as (_, url):
+            page = open_page(f"{url}/?panel=overview")
+            says = page.locator(".ax-moment-words")
+            expect(says).to_contain_text("Still recorded")
+            shown = says.inner_text()
+            entries = page.locator('[row-id="m0:log"] [col-id="entries"]')
+            first, last = entries.inner_text(), page.locator(".ax-ends-of-line").inner_text()
+            expect(entries).not_to_have_text(first)
+            assert page.locator(".ax-ends-of-line").inner_text() != last
+            assert says.inner_text() == shown, "the moment stands still"
+            page.keyboard.press("End")
+            expect(says).not_to_contain_text(shown.splitlines()[-1])

@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
+    from agentexchange.recording import EventName
+
     from .views import (
         AccountView,
         Bar,
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
         Overview,
         PriceRow,
         TimeLine,
+        Window,
     )
 
 __all__ = ["Feed", "Inspection", "Travel"]
@@ -101,6 +104,9 @@ class Travel(Feed, Protocol):
     async def step(self, count: int = 1) -> None:
         """One event on (``-1``: back)."""
 
+    async def refresh(self) -> None:
+        """Have the overview tell what the logs hold by now; the moment stays."""
+
     async def close(self) -> None:
         """Release what it reads with. Idempotent."""
 
@@ -126,8 +132,15 @@ class Inspection(Protocol):
     def live(self) -> Feed | None:
         """The feed as it is now; None for a recording, which has only a past."""
 
-    async def timeline(self, buckets: int = 240) -> TimeLine:
-        """What can be travelled to, in so many stretches at most."""
+    @property
+    def grows(self) -> bool:
+        """Whether the time line's end moves on: not of a recording that its recorder has closed."""
+
+    async def timeline(self, buckets: int = 240, window: Window | None = None) -> TimeLine:
+        """What can be travelled to, or a part of it, in so many stretches at most."""
+
+    async def locate(self, name: EventName) -> int | None:
+        """When that event was received, of the newest epoch if there are several; None where it is not held."""
 
     async def travel(self, at_us: int | None = None) -> Travel:
         """A view of the past for one viewer, at that moment (None: the last one held)."""

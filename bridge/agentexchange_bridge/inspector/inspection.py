@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Final, Self
 
@@ -11,6 +12,7 @@ from agentexchange._shared.read import layout_of, pairs
 from agentexchange._tasks import end
 from agentexchange.errors import ConnectionError as PublicConnectionError
 from agentexchange.redis import RedisLinkError, Verdict, final_error, judge
+from agentexchange.replay import RedisSource
 
 from ._link import Link
 from .board import Notices
@@ -19,20 +21,22 @@ from .live import LiveFeed, LiveOptions
 from .past import FileHistory, TimeLines, TravelFeed, TravelOptions, notices_before
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
     from agentexchange._urls import RedisUrl
+    from agentexchange.recording import EventName, Lane
 
     from .feed import Feed
-    from .views import DeadLetterRow, TimeLine
+    from .views import DeadLetterRow, TimeLine, Window
 
 __all__ = ["FileInspection", "RedisInspection"]
 
 _NAME: Final = "agentexchange-inspector"
 _NOTICE_PAGE: Final = 5_000  # about a block's events
 _MAX_NOTICE_PAGES: Final = 200
+_LOOK_S: Final = 1.0
 
 _log = logging.getLogger("agentexchange_bridge")
 
@@ -102,7 +106,12 @@ class RedisInspection:
         """See `Inspection`."""
         return self._feed
 
-    async def timeline(self, buckets: int = 240) -> TimeLine:
+    @property
+    def grows(self) -> bool:
+        """See `Inspection`: always."""
+        return True
+
+    async def timeline(self, buckets: int = 240, window: Window | None = None) -> TimeLine:
         """See `Inspection`: rates are estimated where many events came.
 
         Raises:
@@ -110,7 +119,13 @@ class RedisInspection:
         """
         if self._lines is None or self._lines.history is not self._feed.history:
             self._lines = TimeLines(self._feed.history, self._feed.notices)
-        return await self._lines.timeline(buckets)
+        return await self._lines.timeline(buckets, window)
+
+    async def locate(self, name: EventName) -> int | None:
+        """See `Inspection`: over a connection of its own, as a replay does."""
+        scopes = dict.fromkeys(lane.scope for lane in self._feed.history.lanes)
+        async with RedisSource(self._link.url, scopes=tuple(scopes), tell=_log.debug) as source:
+            return await source.locate(name)
 
     async def travel(self, at_us: int | None = None) -> TravelFeed:
         """See `Inspection`."""
@@ -139,16 +154,27 @@ class FileInspection:
         path: the file.
         accounts: account scopes that may be shown.
         travel: of those who travel.
+        clock: monotonic seconds.
     """
 
     live: None = None
 
-    def __init__(self, path: Path, accounts: Sequence[str], *, travel: TravelOptions | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        accounts: Sequence[str],
+        *,
+        travel: TravelOptions | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._path = path
         self._accounts = frozenset(accounts)
         self._travel_options = travel or TravelOptions()
         self._notices = Notices()
         self._history: FileHistory | None = None
+        self._clock = clock
+        self._looked_at = float("-inf")
+        self._looking = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         """Open the file.
@@ -158,7 +184,7 @@ class FileInspection:
             OSError: it cannot be read.
         """
         self._history = await asyncio.to_thread(FileHistory, self._path, self._accounts)
-        await self._find_notices(self._history)
+        await self._find_notices(self._history, {})
         self._lines = TimeLines(self._history, self._notices)
         return self
 
@@ -168,13 +194,26 @@ class FileInspection:
         if self._history is not None:
             await asyncio.to_thread(self._history.close)
 
-    async def timeline(self, buckets: int = 240) -> TimeLine:
-        """See `Inspection`.
+    @property
+    def grows(self) -> bool:
+        """See `Inspection`."""
+        return self._open.grows
+
+    async def timeline(self, buckets: int = 240, window: Window | None = None) -> TimeLine:
+        """See `Inspection`: with what has been written since; however many ask, that is looked for once a second.
 
         Raises:
-            ConnectionError: the file cannot be read; so does `travel`.
+            ConnectionError: the file cannot be read; so do `travel` and `locate`.
         """
-        return await self._lines.timeline(buckets)
+        async with self._looking:
+            if self.grows and self._clock() - self._looked_at >= _LOOK_S:
+                await self._look(self._open)
+                self._looked_at = self._clock()
+        return await self._lines.timeline(buckets, window)
+
+    async def locate(self, name: EventName) -> int | None:
+        """See `Inspection`."""
+        return await self._open.locate(name)
 
     async def travel(self, at_us: int | None = None) -> TravelFeed:
         """See `Inspection`."""
@@ -197,15 +236,22 @@ class FileInspection:
 
     drop = retry
 
-    async def _find_notices(self, history: FileHistory) -> None:
-        """Those that there are; of very many the newest."""
+    async def _look(self, history: FileHistory) -> None:
+        """Take in what its recorder has written; events of a lane may be older than the last ones of another."""
+        ends_us = {span.lane: span.last_us or 0 for span in await history.spans()}
+        if await history.refresh():
+            await self._find_notices(history, ends_us)
+            self._lines = TimeLines(history, self._notices)
+
+    async def _find_notices(self, history: FileHistory, known_us: Mapping[Lane, int]) -> None:
+        """Those that there are, behind the moment up to which they are known in a lane; of very many the newest."""
         for lane in history.lanes:
             left = _MAX_NOTICE_PAGES
             async with aclosing(notices_before(history, lane, history.end_us() + 1, page=_NOTICE_PAGE)) as pages:
-                async for told, _ in pages:
+                async for told, edge_us in pages:
                     for notice in told:
                         self._notices.add(*notice)
-                    if not (left := left - 1):
+                    if not (left := left - 1) or edge_us < known_us.get(lane, 0):
                         break
 
     @property

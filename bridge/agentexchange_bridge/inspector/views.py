@@ -28,6 +28,7 @@ __all__ = [
     "PriceRow",
     "ScopeRow",
     "TimeLine",
+    "Window",
     "WorkerRow",
 ]
 
@@ -256,10 +257,25 @@ class Bucket:
 
 
 @dataclass(frozen=True, slots=True)
+class Window:
+    """A part of the time line: so long, from a moment on; None: up to the end, and so moving on with it."""
+
+    length_us: int
+    start_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TimeLine:
     """What can be travelled to: rates, and the spans in which the feed was blind or lost something.
 
-    ``is_exact`` is False where rates are estimated by samples of the log.
+    Attributes:
+        start_us: where this part of it begins.
+        end_us: where it ends.
+        buckets: the rates in it.
+        gaps: those that lie in it.
+        is_exact: False where rates are estimated by samples of the log.
+        first_us: where all that is held begins.
+        last_us: where it ends.
     """
 
     start_us: int
@@ -267,3 +283,5 @@ class TimeLine:
     buckets: tuple[Bucket, ...]
     gaps: tuple[GapRow, ...]
     is_exact: bool
+    first_us: int
+    last_us: int

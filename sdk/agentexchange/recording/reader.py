@@ -96,7 +96,7 @@ class Recording:
         """Take in the whole blocks that were written since, and say how many; `cut` and `is_closed` are as of now.
 
         Reads only what is new: a few KiB where nothing is. Half a block at the end is no fault; it is `cut` until it
-        is whole. Not while another method runs; an iterator under way goes on with the blocks that it began with.
+        is whole. Not while another method reads; an iterator under way goes on with the blocks that it began with.
 
         Raises:
             RecordingError: damaged there, or the file has become shorter; blocks before are taken in.
@@ -155,10 +155,10 @@ class Recording:
         """Every topic that occurs, ``status`` for notices among them."""
         return tuple(self._directory.topics)
 
-    def places(self) -> set[tuple[str, str]]:
-        """Every topic with each scope that it occurs in."""
+    def places(self, *, skip: int = 0) -> set[tuple[str, str]]:
+        """Every topic with each scope that it occurs in; ``skip``: as for `runs`."""
         masks: dict[str, int] = {}
-        for block in self._directory.blocks:
+        for block in self._directory.blocks[skip:]:
             scope = self._lanes[block.lane].scope
             masks[scope] = masks.get(scope, 0) | block.mask
         topics = self._directory.topics.items()
@@ -234,18 +234,19 @@ class Recording:
                 f"the recording holds what is no envelope: {exc}", field=exc.field, path=str(self.path)
             ) from None
 
-    def locate(self, name: EventName) -> Place | None:
+    def locate(self, name: EventName, *, scopes: Iterable[str] | None = None) -> Place | None:
         """Where an event stands; None where it was not recorded. By the index: no more than a few blocks are read.
 
-        Where logs of several lives or scopes have one of that name, the one of the newest epoch.
+        Where logs of several lives or scopes (only ``scopes``) have one of that name, the one of the newest epoch.
 
         Raises:
             RecordingError: damaged where it would be.
         """
         mask = self._directory.mask_of({name.topic})
+        wanted = self._numbers_of(scopes)
         lanes: dict[int, list[BlockInfo]] = {}
         for block in self._directory.blocks:
-            if block.mask & mask:
+            if block.mask & mask and block.lane in wanted:
                 lanes.setdefault(block.lane, []).append(block)
         try:
             return locate(name, lanes.values(), self._load)
@@ -262,8 +263,7 @@ class Recording:
         scopes: Iterable[str] | None,
     ) -> list[BlockInfo]:
         directory = self._directory
-        only = None if scopes is None else set(scopes)
-        lanes = {number for lane, number in directory.lanes.items() if only is None or lane.scope in only}
+        lanes = self._numbers_of(scopes)
         mask = directory.mask_of(wanted.among(directory.topics))
         return [
             block
@@ -273,6 +273,11 @@ class Recording:
             and (start_us is None or block.last_us >= start_us)
             and (end_us is None or block.first_us < end_us)
         ]
+
+    def _numbers_of(self, scopes: Iterable[str] | None) -> set[int]:
+        """The lanes of these scopes; None: all."""
+        only = None if scopes is None else set(scopes)
+        return {number for lane, number in self._directory.lanes.items() if only is None or lane.scope in only}
 
     def _load(self, block: BlockInfo) -> list[bytes]:
         try:
@@ -290,10 +295,10 @@ class Recording:
 
     # Its blocks, for who reads here and there
 
-    def blocks_of(self, lane: Lane) -> list[BlockInfo]:
-        """The blocks of a lane in its order; span and count of each are known without reading it."""
+    def blocks_of(self, lane: Lane, *, skip: int = 0) -> list[BlockInfo]:
+        """The blocks of a lane in its order, known without being read: span, count; ``skip``: as for `runs`."""
         number = self._directory.lanes.get(lane)
-        return [block for block in self._directory.blocks if block.lane == number]
+        return [block for block in self._directory.blocks[skip:] if block.lane == number]
 
     def holds(self, block: BlockInfo, topic: str) -> bool:
         """Whether a block has events of a topic, by the index alone."""

@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self
 
+from agentexchange_bridge.inspector.past._timeline import seen
 from agentexchange_bridge.inspector.views import (
     AccountView,
     Bar,
@@ -32,6 +33,9 @@ from agentexchange_schemas import INTERVALS, FeedState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from agentexchange.recording import EventName
+    from agentexchange_bridge.inspector.views import Window
 
 __all__ = ["ACCOUNT", "FakeFeed", "FakeInspection", "FakeTravel"]
 
@@ -70,14 +74,33 @@ class FakeInspection:
     async def __aexit__(self, *_: object) -> None:
         assert not self.travels, "a travel was left open"
 
-    async def timeline(self, buckets: int = 240) -> TimeLine:
-        end_us = self.end_us if self.live is None else self.clock()
-        step = (end_us - self.start_us) // buckets
-        rows = []
+    @property
+    def grows(self) -> bool:
+        return self.live is not None
+
+    async def timeline(self, buckets: int = 240, window: Window | None = None) -> TimeLine:
+        first_us, last_us = self.start_us, self.end_us if self.live is None else self.clock()
+        start_us, end_us = seen(window, first_us, last_us)
+        gaps = [gap for gap in _gaps(first_us) if gap.since_us <= end_us and (gap.until_us or end_us) >= start_us]
+        step, rows = (end_us - start_us) / buckets, []
         for number in range(buckets):
-            share = 0.6 + 0.25 * math.sin(number / 17) + 0.15 * math.sin(number / 3.1)
-            rows.append(Bucket(self.start_us + number * step, 0.0 if 120 <= number < 126 else self.rate * share))
-        return TimeLine(self.start_us, end_us, tuple(rows), tuple(_gaps(self.start_us)), is_exact=self.live is None)
+            at_us = start_us + int(number * step)
+            x = (at_us - first_us) * 240 / HOUR_US
+            share = 0.6 + 0.25 * math.sin(x / 17) + 0.15 * math.sin(x / 3.1)
+            is_blind = any(gap.state is FeedState.BLIND and _lies_in(at_us, gap) for gap in gaps)
+            rows.append(Bucket(at_us, 0.0 if is_blind else self.rate * share))
+        is_exact = self.live is None
+        return TimeLine(
+            start_us, end_us, tuple(rows), tuple(gaps), is_exact=is_exact, first_us=first_us, last_us=last_us
+        )
+
+    async def locate(self, name: EventName) -> int | None:
+        step_us = max(1, int(1e6 / self.rate))
+        for number in range(self.end_us // step_us, self.start_us // step_us, -1):
+            row = FakeFeed(self)._event(number, step_us)
+            if (row.key.topic, row.key.seq) == name:
+                return row.key.received_us
+        return None
 
     async def travel(self, at_us: int | None = None) -> FakeTravel:
         travel = FakeTravel(self, self.end_us if at_us is None else at_us)
@@ -285,8 +308,15 @@ class FakeTravel(FakeFeed):
     async def step(self, count: int = 1) -> None:
         await self.go(self.at_us + count * int(1e6 / self._all.rate))
 
+    async def refresh(self) -> None:
+        pass
+
     async def close(self) -> None:
         self._all.travels.discard(self)
+
+
+def _lies_in(at_us: int, gap: GapRow) -> bool:
+    return gap.since_us <= at_us < (gap.until_us or at_us + 1)
 
 
 def _text(price: float) -> str:

@@ -10,7 +10,15 @@ import redis
 
 from agentexchange import ConnectionError as PublicConnectionError
 from agentexchange._urls import redis_url
-from agentexchange.recording import Lane, RecordingError, RecordingWriter, WriterOptions, received_of, topic_of
+from agentexchange.recording import (
+    EventName,
+    Lane,
+    RecordingError,
+    RecordingWriter,
+    WriterOptions,
+    received_of,
+    topic_of,
+)
 from agentexchange_bridge.inspector._link import Link
 from agentexchange_bridge.inspector.past import FileHistory, RedisHistory, Stretch
 from agentexchange_schemas import Layout
@@ -204,6 +212,58 @@ async def test_cut_blocks_of_a_large_recording_are_shared_evenly(tmp_path: Path)
     assert samples[0].events_per_s == pytest.approx(1_000, rel=0.06)
     assert samples[1].events_per_s == pytest.approx(1_000, rel=0.06)
     history.close()
+
+
+async def test_a_recording_that_is_written_grows_with_new_lanes_and_topics(tmp_path: Path) -> None:
+    with RecordingWriter(tmp_path / "day.axlog", options=WriterOptions(fsync="never")) as writer:
+        writer.add(LOG, TICKS[:50])
+        writer.flush()
+        history = FileHistory(tmp_path / "day.axlog", [OWN])
+        assert history.lanes == (LOG,)
+        assert not await history.refresh()
+        writer.add(LOG, TICKS[50:])
+        writer.add(LOG, [tick(200_000, symbol="C3")])
+        writer.add(Lane(OTHER, "log"), [order(1, "of-another")])
+        writer.add(ACCOUNT, [order(3)])
+        writer.flush()
+        assert await history.refresh()
+        assert history.lanes == (LOG, ACCOUNT)
+        assert history.end_us() == START_US + 200_000
+        assert (await history.forth(LOG, START_US - 1, 1_000)).raws[:100] == TICKS
+        assert await history.topics("m0") == {"ticker:A1", "ticker:B2", "ticker:C3"}
+        assert await history.topics(OWN) == {"orders"}
+        assert [span.entries for span in await history.spans()] == [101, 1]
+        assert history.grows
+    assert not await history.refresh()
+    assert not history.grows
+    history.close()
+
+
+async def test_damage_that_is_written_ends_a_recording_there(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "day.axlog"
+    with RecordingWriter(path, options=WriterOptions(fsync="never")) as writer:
+        writer.add(LOG, TICKS)
+        writer.flush()
+        history = FileHistory(path, [])
+        with path.open("ab") as file:
+            file.write(b"x" * 100)
+        assert not await history.refresh()
+    assert not history.grows
+    assert "damaged while it is written" in caplog.text
+    assert len((await history.forth(LOG, START_US - 1, 1_000)).raws) == 100
+    history.close()
+
+
+async def test_an_event_is_located_among_what_may_be_shown(tmp_path: Path) -> None:
+    numbered = [tick(at * 1_000, seq=at + 1) for at in range(100)]
+    path = record(tmp_path / "day.axlog", {LOG: numbered, ACCOUNT: [order(3)]})
+    history, foreign = FileHistory(path, [OWN]), FileHistory(path, [])
+    assert await history.locate(EventName("ticker:BTCUSDT", 62)) == START_US + 61_000
+    assert await history.locate(EventName("ticker:BTCUSDT", 101)) is None
+    assert await history.locate(EventName("orders", 1)) == START_US + 3
+    assert await foreign.locate(EventName("orders", 1)) is None
+    history.close()
+    foreign.close()
 
 
 @pytest.mark.server

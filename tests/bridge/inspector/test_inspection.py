@@ -12,9 +12,9 @@ from pydantic import SecretStr
 from agentexchange import AgentExchangeWS, RecordingError
 from agentexchange import ConnectionError as PublicConnectionError
 from agentexchange._urls import redis_url
-from agentexchange.recording import Lane, RecordingWriter, WriterOptions
+from agentexchange.recording import EventName, Lane, RecordingWriter, WriterOptions
 from agentexchange.testing import SandboxExchange
-from agentexchange_bridge.inspector import RedisInspection, open_inspection
+from agentexchange_bridge.inspector import FileInspection, RedisInspection, open_inspection
 from agentexchange_schemas import FeedState, account_scope
 from tests._acl import Guarded, rules_of
 from tests.bridge.cli._run import start
@@ -210,6 +210,62 @@ async def test_a_recording_has_a_past_alone(tmp_path: Path) -> None:
         assert "of-another" not in repr([await past.events(), past.overview(), past.account(OTHER)])
         assert await inspection.dead_letters() == []
         await past.close()
+
+
+async def test_a_recording_that_is_written_grows_while_somebody_looks(tmp_path: Path) -> None:
+    now = 0.0
+    with RecordingWriter(tmp_path / "day.axlog", options=WriterOptions(fsync="never")) as writer:
+        writer.add(LOG, [tick(at * SECOND) for at in range(30)])
+        writer.flush()
+        async with FileInspection(tmp_path / "day.axlog", [OWN], clock=lambda: now) as inspection:
+            first = await inspection.timeline()
+            past = await inspection.travel()
+            assert inspection.grows
+            writer.add(
+                LOG, [tick(30 * SECOND), notice(31 * SECOND, FeedState.BLIND, 29 * SECOND, cause="upstream_lost")]
+            )
+            writer.add(Lane(OWN, "log"), [order(SECOND, "mine")])
+            writer.flush()
+            assert await inspection.timeline() == first, "it is looked for once a second"
+            now = 1.0
+            line = await inspection.timeline()
+            assert (line.end_us, line.last_us) == (START_US + 31 * SECOND,) * 2
+            assert [gap.cause for gap in line.gaps] == ["upstream_lost"]
+            assert past.overview().logs[-1].entries == 30
+            await past.refresh()
+            assert [row.entries for row in past.overview().logs] == [1, 32]
+            assert past.at_us == START_US + 29 * SECOND
+            await past.go(line.end_us)
+            assert [row.order_id for row in past.account(OWN).orders] == ["mine"]
+            await past.close()
+            writer.close()
+            now = 2.0
+            await inspection.timeline()
+            assert not inspection.grows
+
+
+@pytest.mark.server
+async def test_an_event_is_located_in_the_logs_of_the_accounts_shown(redis_server: RedisServer) -> None:
+    exchange = SandboxExchange(rate=200, pairs=2, order_rate=20, api_keys=[KEY])
+    flags = ("--redis-url", redis_server.url, "--http", "off", "--topic", "ticker:all")
+    url = redis_url(redis_server.url)
+    async with exchange, start("bridge", "--upstream-url", exchange.url, *flags, key=KEY) as worker:
+        await worker.wait_line(r'"state": "live"')
+        async with (
+            open_inspection(redis_url=url, api_keys=[SecretStr(KEY)]) as own,
+            open_inspection(redis_url=url) as market,
+        ):
+            assert own.live is not None
+            await eventually(lambda: own.live.account(OWN).orders)  # type: ignore[union-attr]
+            (order_row,) = await own.live.events(kinds=["orders"], limit=1)
+            (tick_row,) = await own.live.events(kinds=["ticker"], limit=1)
+            for row in (order_row, tick_row):
+                assert row.key.seq is not None
+                name = EventName(row.key.topic, row.key.seq)
+                assert await own.locate(name) == row.key.received_us
+                shown = row is tick_row
+                assert await market.locate(name) == (row.key.received_us if shown else None)
+            assert await own.locate(EventName("ticker:BTCUSDT", 10**9)) is None
 
 
 async def test_without_a_key_nothing_private_of_a_recording_is_shown(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import pytest
 from agentexchange_bridge.inspector.board import Notices
 from agentexchange_bridge.inspector.past import TimeLines
 from agentexchange_bridge.inspector.past._timeline import width_of
+from agentexchange_bridge.inspector.views import Window
 from agentexchange_schemas import FeedState
 from tests.bridge.inspector._samples import (
     ACCOUNT,
@@ -69,9 +70,53 @@ async def test_a_later_line_only_looks_at_what_is_new() -> None:
     assert len(history.rated) == 100
     history.rated.clear()
     assert await made.timeline(240) == first
-    assert len(history.rated) == 2  # the first may be cut, the last may grow
+    assert len(history.rated) == 1  # the last may grow
     await made.timeline(10)
     assert len(history.rated) > 2
+
+
+@pytest.mark.parametrize(
+    ("window", "start_s", "end_s"),
+    [
+        (Window(10 * SECOND), 89.9, 99.9),
+        (Window(10 * SECOND, START_US + 20 * SECOND), 20, 30),
+        (Window(10 * SECOND, START_US - SECOND), 0, 10),
+        (Window(10 * SECOND, START_US + 98 * SECOND), 89.9, 99.9),
+        (Window(100 * SECOND, START_US), 0, 99.9),
+    ],
+)
+async def test_a_part_of_it(window: Window, start_s: float, end_s: float) -> None:
+    raws = [tick(at) for at in range(0, 100 * SECOND, 100_000)]
+    line = await lines(ListHistory({LOG: raws})).timeline(10, window)
+    assert (line.start_us, line.end_us) == (START_US + start_s * SECOND, START_US + end_s * SECOND)
+    assert (line.first_us, line.last_us) == (START_US, START_US + 99_900_000)
+    assert len(line.buckets) <= 10
+    assert all(bucket.events_per_s == pytest.approx(10, rel=0.12) for bucket in line.buckets)
+
+
+async def test_an_end_of_a_few_microseconds_is_no_rate_of_its_own() -> None:
+    """The last event, alone in its bucket, is not a million events a second; nor is the first."""
+    raws = [tick(at) for at in (999_999, *range(SECOND, 10 * SECOND + 1, 100_000))]
+    line = await lines(ListHistory({LOG: raws})).timeline(240)
+    assert len(line.buckets) == 11
+    assert max(bucket.events_per_s for bucket in line.buckets) <= 12
+
+
+async def test_parts_that_are_seen_again_are_not_looked_at_again() -> None:
+    history = ListHistory({LOG: [tick(at) for at in range(0, 1_000 * SECOND, 100_000)]})
+    made = lines(history)
+    for start_s, looked_at in ((100, 101), (100, 0), (150, 50), (100, 0)):
+        await made.timeline(240, Window(100 * SECOND, START_US + start_s * SECOND))
+        assert len(history.rated) == looked_at
+        history.rated.clear()
+
+
+async def test_a_cut_bucket_at_the_edge_of_a_part_is_not_taken_for_a_whole_one() -> None:
+    raws = [tick(at) for at in range(0, 100 * SECOND, 100_000)]
+    made = lines(ListHistory({LOG: raws}))
+    await made.timeline(240, Window(10 * SECOND, START_US + 20 * SECOND + 700_000))
+    line = await made.timeline(240, Window(20 * SECOND, START_US + 15 * SECOND))
+    assert {bucket.events_per_s for bucket in line.buckets} == {10.0}
 
 
 async def test_gaps_that_lie_in_it_are_told() -> None:

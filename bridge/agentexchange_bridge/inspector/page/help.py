@@ -17,6 +17,7 @@ KEYS: Final = (
     ("shift ← →", "ten seconds back or on"),
     ("Home", "the first moment"),
     ("End, l", "back to live, or the end of the recording"),
+    ("+ - 0", "zoom the time line in, out, or to all of it"),
     ("c", "copy a link to what is shown"),
     ("?", "these keys"),
     ("Esc", "close a dialog, or leave a field"),

@@ -16,7 +16,7 @@ if (!window.axShell) {
   tell();
 
   const moving = ["ArrowLeft", "ArrowRight", " ", "Home", "End"];
-  const keys = [...moving, "/", "?", "c", "g", "l", "1", "2", "3", "4", "5", "6", "o", "m", "a", "e", "b", "d"];
+  const keys = [...moving, "/", "?", "c", "g", "l", "+", "=", "-", "0", "1", "2", "3", "4", "5", "6", "o", "m", "a", "e", "b", "d"];
   const isField = (at) => at && (at.matches("input, textarea, select") || at.isContentEditable);
   document.addEventListener(
     "keydown",

@@ -6,6 +6,7 @@ import asyncio
 import time
 from contextlib import suppress
 from importlib.resources import files
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Final
 
 from nicegui import ui
@@ -13,6 +14,7 @@ from nicegui import ui
 from agentexchange import AgentExchangeError
 
 from .account import AccountPanel
+from .detail import show_event
 from .events import EventsPanel
 from .gaps import GapsPanel
 from .help import show_help
@@ -20,7 +22,7 @@ from .letters import LettersPanel
 from .market import MarketPanel
 from .overview import OverviewPanel, feed_look
 from .parts import icon_button
-from .timebar import TimeBar
+from .timebar import STEP, TimeBar
 from .viewer import PANELS
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ TICK_S: Final = 0.5
 _FEED_S: Final = 2.0
 _BROWSER_S: Final = 10.0  # for the browser to work off what it was sent
 _TEN_SECONDS_US: Final = 10_000_000
-_SHELL_JS: Final = (files(__package__) / "shell.js").read_text(encoding="utf-8")
+_SCRIPTS: Final = "".join((files(__package__) / name).read_text(encoding="utf-8") for name in ("shell.js", "zoom.js"))
 
 _MAKERS: Final[dict[str, tuple[str, str, str, Callable[[Viewer], Panel]]]] = {
     "overview": ("Overview", "dashboard", "o", OverviewPanel),
@@ -78,8 +80,9 @@ class Shell:
         self._open(viewer.panel)
         ui.on("ax_browser", self._told)
         ui.on("ax_key", self._key)
+        ui.on("ax_zoom", self._zoom)
         viewer.on_jump = self._show
-        self._client.on_connect(lambda: self._client.run_javascript(_SHELL_JS))
+        self._client.on_connect(lambda: self._client.run_javascript(_SCRIPTS))
         ui.timer(TICK_S, self._tick)
 
     def _head(self) -> None:
@@ -132,9 +135,12 @@ class Shell:
     async def _start(self) -> None:
         self._is_started = True
         try:
-            await self._viewer.start()
+            found = await self._viewer.start()
         except ValueError as exc:
-            ui.notify(f"The link's moment cannot be read: {exc}", type="warning")
+            ui.notify(f"The link's moment cannot be shown: {exc}", type="warning")
+        else:
+            if found is not None:
+                await show_event(self._viewer, found)
 
     async def _show(self) -> None:
         """All that changed; where Redis is away, that, and again with the next tick."""
@@ -163,8 +169,9 @@ class Shell:
         if viewer.feed is not None and (anew or time.monotonic() >= self._feed_due_at):
             self._feed_due_at = time.monotonic() + _FEED_S
             self._tell_feed(viewer.feed.overview())
-        await self._bar.refresh()
-        if anew or (viewer.is_moving and time.monotonic() >= self._due_at):
+        if grew := await self._bar.refresh():
+            await viewer.look_again()
+        if anew or grew or (viewer.is_moving and time.monotonic() >= self._due_at):
             self._due_at = time.monotonic() + self._panel.PERIOD_S - TICK_S / 2
             with self._room:
                 await self._panel.refresh(anew=anew)
@@ -212,6 +219,12 @@ class Shell:
             if result is not None:
                 await result
 
+    async def _zoom(self, event: Any) -> None:
+        told = event.args if isinstance(event.args, dict) else {}
+        numbers = [float(told.get(name, 0)) for name in ("closer", "about", "along")]
+        if numbers[0] > 0 and all(map(isfinite, numbers)):
+            await self._bar.zoom(*numbers)
+
     def _letter(self, key: str) -> None:
         self._awaits_letter = key == "g" and not self._awaits_letter
         for name, (_, _, letter, _) in _MAKERS.items():
@@ -227,6 +240,10 @@ class Shell:
             "Home": lambda: viewer.go(0),
             "End": viewer.end,
             "l": viewer.end,
+            "+": lambda: self._bar.zoom(STEP),
+            "=": lambda: self._bar.zoom(STEP),
+            "-": lambda: self._bar.zoom(1 / STEP),
+            "0": self._bar.zoom_out,
             "c": self._copy_link,
             "?": show_help,
         }

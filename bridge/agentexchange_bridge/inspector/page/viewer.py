@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
-from agentexchange.recording import moment_us
+from agentexchange.recording import moment_of
+from agentexchange.replay import EventName
 
 from .format import iso
 
@@ -17,12 +18,14 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from agentexchange_bridge.inspector.feed import Feed, Inspection, Travel
+    from agentexchange_bridge.inspector.views import EventKey, Window
 
 __all__ = ["PANELS", "SPEEDS", "Browser", "Viewer"]
 
 PANELS: Final = ("overview", "market", "account", "events", "gaps", "letters")
 SPEEDS: Final = (1.0, 10.0, 100.0)
 _MAX_TEXT: Final = 200
+_MAX_AT_ONCE: Final = 200  # events of one moment among which the one that was named is looked for
 _time_of_day = re.compile(r"\d\d:\d\d(:\d\d(\.\d{1,6})?)?", re.ASCII).fullmatch
 
 
@@ -51,6 +54,7 @@ class Viewer:
         account: the scope that is chosen; empty for the first.
         filter_text: of the events.
         kinds: of events that are chosen; empty for all.
+        window: the part of the time line that is seen; None for all of it.
         jumps: counts changes of what is shown other than time that passes: panels then show all anew.
         on_jump: called after each of them.
     """
@@ -63,6 +67,7 @@ class Viewer:
         self.account = ""
         self.filter_text = ""
         self.kinds: tuple[str, ...] = ()
+        self.window: Window | None = None
         self.jumps = 0
         self.speed = SPEEDS[0]
         self._asked = moment[:_MAX_TEXT]
@@ -91,16 +96,21 @@ class Viewer:
         """False for a recording."""
         return self.inspection.live is not None
 
-    async def start(self) -> None:
-        """Go to the moment of the link, or to the end of a recording.
+    async def look_again(self) -> None:
+        """See what a recording holds by now; the moment stays."""
+        async with self._lock:
+            if self._travel is not None:
+                await self._travel.refresh()
+
+    async def start(self) -> EventKey | None:
+        """Go to the moment of the link, or to the end of a recording; the event that the link names, if it does.
 
         Raises:
             ValueError: the link's moment cannot be read; what is shown is live, or the end.
         """
         asked, self._asked = self._asked, ""
         try:
-            if asked:
-                await self.go_to_text(asked)
+            return await self.go_to_text(asked) if asked else None
         finally:
             if self.feed is None:
                 await self._jump(None)
@@ -109,16 +119,33 @@ class Viewer:
         """Show that moment."""
         await self._jump(at_us)
 
-    async def go_to_text(self, text: str) -> None:
-        """Show the moment that somebody wrote: "10m ago", a time (alone: of the day shown), a log id.
+    async def go_to_text(self, text: str) -> EventKey | None:
+        """Show the moment that somebody wrote: "10m ago", a time (alone: of the day shown), a log id, an event.
+
+        Returns:
+            The event, where one was named as ``ticker:BTCUSDT@123``.
 
         Raises:
-            ValueError: it is none; says how to write one.
+            ValueError: it is none, and how to write one; or an event that is not held.
         """
         now_us = await self._now_us()
         shown_us = now_us if self.feed is None else self.feed.at_us
         is_of_day = _time_of_day(text.strip()) is not None
-        await self._jump(moment_us(f"{iso(shown_us)[:11]}{text.strip()}" if is_of_day else text, now_us=now_us))
+        meant = moment_of(f"{iso(shown_us)[:11]}{text.strip()}" if is_of_day else text, now_us=now_us)
+        if isinstance(meant, EventName):
+            return await self._go_to_event(meant)
+        await self._jump(meant)
+        return None
+
+    async def _go_to_event(self, name: EventName) -> EventKey | None:
+        at_us = await self.inspection.locate(name)
+        if at_us is None:
+            raise ValueError(f"{name} is not held here: there was no such event, or its log has been trimmed since")
+        await self._jump(at_us)
+        if self.feed is None:
+            return None
+        keys = [row.key for row in await self.feed.events(filter_text=name.topic, limit=_MAX_AT_ONCE)]
+        return next((key for key in keys if (key.topic, key.seq, key.received_us) == (*name, at_us)), None)
 
     async def live(self) -> None:
         """Back to now."""

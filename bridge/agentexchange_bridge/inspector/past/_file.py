@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
-    from agentexchange.recording import BlockInfo, Lane
+    from agentexchange.recording import BlockInfo, EventName, Lane, Place
 
 __all__ = ["FileHistory"]
 
@@ -43,29 +43,62 @@ class FileHistory:
     Raises:
         RecordingError: foreign, or of a later version.
         OSError: it cannot be opened.
+
+    Attributes:
+        lanes: see `History`; those that come later are added at the end.
     """
 
     def __init__(self, path: Path, accounts: Collection[str]) -> None:
+        self._accounts = frozenset(accounts)
         self._recording = _opened(path)
         self._lock = threading.Lock()
         self._kept: OrderedDict[int, list[bytes]] = OrderedDict()
-        self.lanes = tuple(
-            lane for lane in self._recording.lanes if not lane.scope.startswith("a-") or lane.scope in accounts
-        )
-        self._blocks = {lane: self._recording.blocks_of(lane) for lane in self.lanes}
+        self._has_ended = False
+        self.lanes: tuple[Lane, ...] = ()
+        self._blocks: dict[Lane, list[BlockInfo]] = {}
         self._topics: dict[str, set[str]] = {}
-        for scope, topic in self._recording.places():
-            self._topics.setdefault(scope, set()).add(topic)
+        self._take(0)
 
     @property
     def recording(self) -> Recording:
         """The open file; its events are read through the methods here."""
         return self._recording
 
+    @property
+    def grows(self) -> bool:
+        """Whether more may come: its recorder has not closed it, and it is not damaged."""
+        return not (self._recording.is_closed or self._has_ended)
+
+    async def refresh(self) -> bool:
+        """Take in what was written since; whether there was anything. Not twice at the same time.
+
+        Raises:
+            ConnectionError: the file cannot be read.
+        """
+        before = self._recording.blocks
+        try:
+            await self._on_thread(self._refresh)
+        finally:
+            self._take(before)
+        return self._recording.blocks > before
+
     def close(self) -> None:
         """Close it. Idempotent."""
         with self._lock:
             self._recording.close()
+
+    def _take(self, skip: int) -> None:
+        """Enter the blocks behind the first ``skip``; lists and sets that somebody reads now stay as they are."""
+        recording = self._recording
+        self.lanes = tuple(
+            lane for lane in recording.lanes if not lane.scope.startswith("a-") or lane.scope in self._accounts
+        )
+        for lane in self.lanes:
+            self._blocks[lane] = self._blocks.get(lane, []) + recording.blocks_of(lane, skip=skip)
+        found: dict[str, set[str]] = {}
+        for scope, topic in recording.places(skip=skip):
+            found.setdefault(scope, set()).add(topic)
+        self._topics |= {scope: self._topics.get(scope, set()) | topics for scope, topics in found.items()}
 
     def key(self, lane: Lane) -> str:
         """See `History`: scope and log."""
@@ -99,6 +132,12 @@ class FileHistory:
                 found += await self._on_thread(partial(self._newest, lane, topics, before_us))
         return found
 
+    async def locate(self, name: EventName) -> int | None:
+        """The ``r`` of an event; None where it was not recorded, or may not be shown."""
+        scopes = {lane.scope for lane in self.lanes}
+        place = await self._on_thread(partial(self._locate, name, scopes))
+        return None if place is None else place.received_us
+
     async def rates(self, lane: Lane, stretches: Sequence[Stretch]) -> list[Sample]:
         """See `History`: a small lane is counted; of a large one, by the index, cut blocks have even shares."""
         blocks = self._blocks[lane]
@@ -124,6 +163,14 @@ class FileHistory:
             return await asyncio.to_thread(read)
         except (RecordingError, EnvelopeError, OSError, ValueError) as exc:
             raise PublicConnectionError(f"the recording cannot be read: {exc}") from exc
+
+    def _refresh(self) -> None:
+        with self._lock:
+            try:
+                self._recording.refresh()
+            except RecordingError as exc:
+                self._has_ended = True
+                _log.warning("%s: damaged while it is written; what comes before is shown: %s", exc.path, exc)
 
     def _back(self, lane: Lane, before_us: int, count: int, topic: str | None) -> Page:
         blocks = self._blocks[lane]
@@ -151,6 +198,10 @@ class FileHistory:
             if len(raws) >= count:
                 return Page(raws, received_of(raws[-1]), len(raws))
         return Page(raws, None, len(raws))
+
+    def _locate(self, name: EventName, scopes: Collection[str]) -> Place | None:
+        with self._lock:
+            return self._recording.locate(name, scopes=scopes)
 
     def _newest(self, lane: Lane, topics: Sequence[str], before_us: int) -> list[bytes]:
         """Of topics that are missing in the block at hand, the newest in those before it, if they are not too many."""
@@ -211,5 +262,5 @@ def _opened(path: Path) -> Recording:
         recording = Recording(path, salvage=True)  # raises again what nothing can be read of
         _log.warning("%s: damaged; what comes before is shown: %s", path, exc)
     if recording.cut is not None:
-        _log.warning("%s: %d bytes at its end are missing: %s", path, recording.cut.size, recording.cut.reason)
+        _log.warning("%s: its last %d bytes are no whole block: %s", path, recording.cut.size, recording.cut.reason)
     return recording

@@ -86,7 +86,6 @@ class TravelFeed:
         self._notices = notices
         self._source = source
         self._options = options
-        self._scopes = tuple(dict.fromkeys(lane.scope for lane in history.lanes))
         self._board = Board(self._scopes)
         self._events = EventList(most=_RECENT)
         self._at_us = 0
@@ -99,6 +98,11 @@ class TravelFeed:
         self._wanted_us = 0
 
     # The feed
+
+    @property
+    def _scopes(self) -> tuple[str, ...]:
+        """Of a recording that is being written there may come more."""
+        return tuple(dict.fromkeys(lane.scope for lane in self._history.lanes))
 
     @property
     def at_us(self) -> int:
@@ -194,6 +198,14 @@ class TravelFeed:
                 await self._step_on(min(count, _MAX_STEPS))
             elif count < 0:
                 await self._step_back(min(-count, _MAX_STEPS))
+
+    async def refresh(self) -> None:
+        """See `Travel`.
+
+        Raises:
+            ConnectionError: what is read from is away.
+        """
+        self._overview = await overview_of_history(self._history, self._source)
 
     async def close(self) -> None:
         """See `Travel`."""

@@ -178,4 +178,4 @@ async def test_the_time_line_is_drawn_with_its_gaps_and_escapes_what_they_say() 
 
 
 def test_an_empty_time_line_is_drawn() -> None:
-    ET.fromstring(drawing(TimeLine(5, 5, (), (), is_exact=True)))  # noqa: S314 - our own
+    ET.fromstring(drawing(TimeLine(5, 5, (), (), is_exact=True, first_us=5, last_us=5)))  # noqa: S314 - our own

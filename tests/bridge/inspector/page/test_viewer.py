@@ -6,7 +6,7 @@ import pytest
 
 from agentexchange_bridge.inspector.page.format import iso
 from agentexchange_bridge.inspector.page.viewer import Viewer
-from tests.bridge.inspector._fake import HOUR_US, FakeInspection
+from tests.bridge.inspector._fake import HOUR_US, FakeFeed, FakeInspection
 
 NOW_US = 1_764_165_792_345_678
 
@@ -101,6 +101,36 @@ async def test_ago_counts_from_the_end_of_a_recording(clock: Clock) -> None:
     assert viewer.travel is not None
     assert viewer.travel.at_us == NOW_US - 600_000_000
     await viewer.close()
+
+
+async def test_an_event_is_gone_to_by_its_name(inspection: FakeInspection) -> None:
+    viewer = Viewer(inspection)
+    row = (await FakeFeed(inspection).events(kinds=["orders"]))[30]
+    key = await viewer.go_to_text(f" orders@{row.key.seq} ")
+    assert key == row.key
+    assert viewer.travel is not None
+    assert viewer.travel.at_us == key.received_us
+    assert (await viewer.travel.events(limit=1))[0].key == key
+    assert await viewer.go_to_text("10m ago") is None
+    linked = Viewer(inspection, moment=f"orders@{row.key.seq}")
+    assert await linked.start() == key
+    await viewer.close()
+    await linked.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("ticker:NONE@3", "ticker:NONE@3 is not held here"),
+        ("ticker:BTCUSDT@x", "'ticker:BTCUSDT@x' names no event: write its topic and number, ticker:BTCUSDT@123"),
+        ("@3", "names no event"),
+    ],
+)
+async def test_an_event_that_is_not_held_is_one_sentence(inspection: FakeInspection, text: str, message: str) -> None:
+    viewer = Viewer(inspection)
+    with pytest.raises(ValueError, match=message):
+        await viewer.go_to_text(text)
+    assert viewer.travel is None
 
 
 async def test_steps_and_moves_stand_still_where_they_lead(inspection: FakeInspection) -> None:
