@@ -8,6 +8,7 @@ import json
 import re
 import shlex
 import sys
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ TEXT = (ROOT / "compose.yaml").read_text()
 
 
 def interpolated(text: str) -> str:
-    """With the default of every ``${NAME:-default}``; anything else with a ``$`` is not used here."""
+    """With the default of every ``${NAME:-default}``: whatever is set, a plain ``docker compose up`` works."""
     filled = re.sub(r"\$\{[A-Z_]+:-([^}]*)\}", r"\1", text)
     assert "$" not in filled
     return filled
@@ -84,6 +85,22 @@ def test_one_worker_stands_by_and_the_crew_is_three() -> None:
     assert services()["crew"]["deploy"]["replicas"] == 3
 
 
+def test_ports_are_open_on_this_machine_alone() -> None:
+    ports = {name: service["ports"] for name, service in services().items() if "ports" in service}
+    assert set(ports) == {"redis", "inspector"}
+    assert all(port.startswith("127.0.0.1:") for published in ports.values() for port in published)
+
+
+def test_images_are_built_of_stages_that_there_are() -> None:
+    stages = {line.split()[-1] for line in (ROOT / "Dockerfile").read_text().splitlines() if " AS " in line}
+    built = {service["image"]: service["build"] for service in services().values() if "build" in service}
+    assert built == {
+        "agentexchange:local": ".",
+        "agentexchange-inspector:local": {"context": ".", "target": "inspector"},
+    }
+    assert "inspector" in stages
+
+
 def test_every_dependency_is_a_service_and_waits_for_a_health_check_that_exists() -> None:
     for name, service in services().items():
         for needed, how in service.get("depends_on", {}).items():
@@ -94,9 +111,12 @@ def test_every_dependency_is_a_service_and_waits_for_a_health_check_that_exists(
 
 def test_the_image_is_slim_and_does_not_run_as_root() -> None:
     lines = (ROOT / "Dockerfile").read_text().splitlines()
-    bases = [line.split()[1] for line in lines if line.startswith("FROM")]
-    assert len(bases) == 2
+    stages = {line.split()[-1] for line in lines if " AS " in line}
+    bases = {line.split()[1] for line in lines if line.startswith("FROM")} - stages
+    assert len(bases) == 1
     assert all(base.startswith("python:3.") and base.endswith("-slim") for base in bases)
+    finals = [line.split() for line in lines if line.startswith("FROM")]
+    assert finals[-1] == ["FROM", "base"], "without a target it is the worker"
     users = [line.split()[1] for line in lines if line.startswith("USER")]
     assert users
     assert users[-1] not in ("root", "0")
@@ -121,7 +141,7 @@ class Installation:
     def __init__(self, folder: Path, stack: contextlib.AsyncExitStack) -> None:
         self._folder = folder
         self._stack = stack
-        self.redis, self.sandbox = free_port(), free_port()
+        self.redis, self.sandbox, self.inspector = free_port(), free_port(), free_port()
 
     def here(self, text: str) -> str:
         """An address of the compose network as one of this machine."""
@@ -140,7 +160,7 @@ class Installation:
         }
         argv = [*programs[argv[0]], *argv[1:], *more]
         variables = {key: self.here(value) for key, value in service.get("environment", {}).items()}
-        process = Process(name, argv, environment=child_environment(**variables, **environment))
+        process = Process(name, argv, environment=child_environment(**variables | environment))
         return await self._stack.enter_async_context(process)
 
 
@@ -160,8 +180,10 @@ async def healthy(test: list[str], moved: dict[str, str]) -> bool:
     return await process.wait() == 0
 
 
-def image_health_check() -> list[str]:
-    text = (ROOT / "Dockerfile").read_text()
+def image_health_check(target: str = "") -> list[str]:
+    """That of the stage ``target``; by default of the last one."""
+    stages = (ROOT / "Dockerfile").read_text().split("FROM ")
+    text = next((stage for stage in stages if stage.splitlines()[0].endswith(f" AS {target}")), stages[-1])
     found = re.search(r"HEALTHCHECK[^\[]*CMD (\[.*\])", text)
     assert found is not None
     argv: list[str] = json.loads(found[1])
@@ -187,13 +209,18 @@ async def test_every_service_starts_gets_healthy_works_and_ends(installation: In
     for page in pages:
         assert await healthy(image_health_check(), {"127.0.0.1:9464": str(page)})
 
+    inspector = await installation.start("inspector", "--port", str(installation.inspector))
+    await inspector.wait_line(f"open http://127.0.0.1:{installation.inspector}/")
+    assert await healthy(image_health_check("inspector"), {"8080": str(installation.inspector)})
+
     count = services()["crew"]["deploy"]["replicas"]
     crew = [await installation.start("crew", CREW_REPORT_S="0.2") for _ in range(count)]
     for member in crew:
         await member.wait_line(r"^ticks=[1-9]\d* .*BTCUSDT=\d")
-    for process in (*crew, *bridges, sandbox, redis):
+    everything = (*crew, inspector, *bridges, sandbox, redis)
+    for process in everything:
         assert not process.has_ended, process.name
-    assert [await process.end() for process in (*crew, *bridges, sandbox, redis)] == [0] * (4 + count)
+    assert [await process.end() for process in everything] == [0] * (5 + count)
 
 
 async def page_of(bridge: Process) -> HttpAddress:
@@ -205,6 +232,31 @@ async def until_ready(page: HttpAddress, role: str) -> None:
     async with asyncio.timeout(20):
         while f'"ready": true, "role": "{role}"' not in await http_get(page, "/readyz"):  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.02)
+
+
+async def test_the_inspector_takes_the_token_that_is_set_and_needs_no_file(
+    installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its file system is read-only: what it would write lands in a folder that stays empty."""
+    redis = await installation.start("redis", "--port", str(installation.redis), "--dir", str(tmp_path))
+    await redis.wait_line("Ready to accept connections")
+    (home := tmp_path / "home").mkdir()
+    monkeypatch.chdir(home)
+    assert services()["inspector"]["environment"]["AGENTEXCHANGE_INSPECT_TOKEN"] == "", "it makes its own"
+    environment = {"AGENTEXCHANGE_INSPECT_TOKEN": "a-token-of-the-operator", "HOME": str(home)}
+    inspector = await installation.start("inspector", "--port", str(installation.inspector), **environment)
+    await inspector.wait_line("open http://")
+    assert await healthy(image_health_check("inspector"), {"8080": str(installation.inspector)})
+    assert await asyncio.to_thread(status_of, installation.inspector) == 401
+    assert list(home.iterdir()) == []
+    assert [await process.end() for process in (inspector, redis)] == [0, 0]
+
+
+def status_of(port: int) -> int:
+    connection = HTTPConnection("127.0.0.1", port, timeout=5)
+    with contextlib.closing(connection):
+        connection.request("GET", "/")
+        return connection.getresponse().status
 
 
 def test_the_worker_is_told_the_sandbox_s_key() -> None:
