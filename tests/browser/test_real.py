@@ -48,6 +48,7 @@ def test_prices_come_and_the_past_stands_still(running: tuple[System, str], open
     page.get_by_label("Search a symbol").fill("BTCUSDT")
     expect(price).to_be_visible()
     before = price.inner_text()
+    assert re.fullmatch(r"\d+\.\d{2,7}", before), "without the zeros up to the eighth place"
     expect(price).not_to_have_text(before)
     expect(page.get_by_role("heading", name="BTCUSDT")).to_be_visible()
     page.get_by_label("Go to a moment").fill("4s ago")

@@ -27,6 +27,9 @@ _BY_NUMBER: Final = (
 _TONE: Final = "p => 'ax-state ax-' + (p.data.tone || 'idle')"
 
 
+_WITHOUT_ZEROS: Final = r"params => params.value?.replace(/(\.\d\d+?)0+$/, '$1')"
+
+
 def column(
     field: str,
     title: str,
@@ -43,14 +46,16 @@ def column(
         title: its heading.
         width: pixels; without it, ``flex`` parts of what is left.
         flex: parts of the room that is left (default 1).
-        kind: ``text``; ``number`` (right, sorted by value); ``code`` (figures of one width); ``state`` (with the shape
-            and colour of the row's ``tone``).
+        kind: ``text``; ``number`` (right, sorted by value); ``price`` (the same without the zeros that the platform
+            pads it with); ``code`` (figures of one width); ``state`` (with the shape and colour of the row's ``tone``).
         wide_only: left out on a phone.
     """
     made: Column = {"field": field, "headerName": title, "headerTooltip": title}
     made |= {"width": width} if width else {"flex": flex or 1, "minWidth": 90}
-    if kind == "number":
+    if kind in ("number", "price"):
         made |= {"type": "rightAligned", "cellClass": "ag-right-aligned-cell ax-number", ":comparator": _BY_NUMBER}
+    if kind == "price":
+        made[":valueFormatter"] = _WITHOUT_ZEROS
     elif kind == "code":
         made["cellClass"] = "ax-number"
     elif kind == "state":

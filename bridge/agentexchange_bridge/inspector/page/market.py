@@ -158,7 +158,7 @@ class MarketPanel:
     def _make_grid(self) -> Grid:
         columns = [
             column("id", "Symbol", kind="code") | {"minWidth": 92},
-            column("p", "Price", kind="number") | {"minWidth": 88},
+            column("p", "Price", kind="price") | {"minWidth": 88},
             column("c", "Change", width=86, kind="number") | {":valueFormatter": _CHANGE, ":cellClass": _CHANGE_CLASS},
             column("s", "Last minutes", width=124, wide_only=True) | {":cellRenderer": _SPARK, "sortable": False},
             column("f", "Freshness", width=98, kind="state"),
