@@ -13,7 +13,7 @@ from tests._servers import RedisServer, free_port, server_binaries, short_folder
 from tests.browser._processes import ServerProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 __all__ = ["KEY", "System", "inspector", "system"]
 
@@ -32,8 +32,19 @@ class System:
 
 
 @contextlib.contextmanager
-def system(*, rate: float = 1000, pairs: int = 600, order_rate: float = 2, warm_s: float = _WARM_S) -> Iterator[System]:
-    """Valkey, sandbox and bridge, which have run for ``warm_s`` seconds."""
+def system(
+    *,
+    rate: float = 1000,
+    pairs: int = 600,
+    order_rate: float = 2,
+    warm_s: float = _WARM_S,
+    flags: Sequence[str] = (),
+    before: Callable[[str], None] = lambda _url: None,
+) -> Iterator[System]:
+    """Valkey, sandbox and bridge, which have run for ``warm_s`` seconds; ``flags`` are the bridge's.
+
+    ``before`` is given the URL of the Valkey that nobody has written yet.
+    """
     port = free_port()
     sandbox = (
         "sandbox",
@@ -48,10 +59,12 @@ def system(*, rate: float = 1000, pairs: int = 600, order_rate: float = 2, warm_
     )
     with contextlib.ExitStack() as stack:
         redis = _redis(stack)
+        before(redis.url)
         stack.enter_context(ServerProcess(_CLI, *sandbox, "--api-key", KEY, ready=str(port)))
         bridge = ServerProcess(
             _CLI, "bridge", "--upstream-url", f"ws://127.0.0.1:{port}", "--redis-url", redis.url, "--http", "off",
-            "--topic", "ticker:all", "--topic", "candles:BTCUSDT:1m", ready='"state": "live"', environment=_WITH_KEY,
+            "--topic", "ticker:all", "--topic", "candles:BTCUSDT:1m", *flags,
+            ready='"state": "live"', environment=_WITH_KEY,
         )  # fmt: skip
         stack.enter_context(bridge)
         time.sleep(warm_s)
