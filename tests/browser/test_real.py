@@ -180,3 +180,4 @@ def test_a_recording_that_is_written_grows_on_the_page(
             assert says.inner_text() == shown, "the moment stands still"
             page.keyboard.press("End")
             expect(says).not_to_contain_text(shown.splitlines()[-1])
+            page.close()  # before its server ends

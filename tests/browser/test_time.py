@@ -113,7 +113,7 @@ def test_it_plays_at_a_hundred_times(fake: str, open_page: Callable[..., Page]) 
     before = moment(page)
     page.wait_for_timeout(2000)
     page.get_by_role("button", name="Play or pause").click()
-    passed = _seconds(moment(page)) - _seconds(before)
+    passed = seconds(moment(page)) - seconds(before)
     assert 100 < passed % 86_400 < 400
 
 
@@ -156,6 +156,6 @@ def test_the_theme_is_kept(fake: str, open_page: Callable[..., Page]) -> None:
     expect(page.locator("body.body--light")).to_be_visible()
 
 
-def _seconds(clock: str) -> float:
+def seconds(clock: str) -> float:
     hours, minutes, seconds = clock.split(":")
     return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
