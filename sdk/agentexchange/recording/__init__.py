@@ -10,7 +10,7 @@ from agentexchange.errors import RecordingError
 
 from ._block import Lane
 from ._directory import BlockInfo
-from ._holes import Hole, LogWatch, sentence_of, sentences_of
+from ._holes import Hole, LogWatch, notice_of, sentence_of, sentences_of
 from ._moments import EventName, moment_of, moment_us
 from ._peek import Place, place_of, received_of, step_of, topic_of
 from ._scan import Cut
@@ -42,6 +42,7 @@ __all__ = [
     "WriterOptions",
     "moment_of",
     "moment_us",
+    "notice_of",
     "place_of",
     "received_of",
     "runs_of",

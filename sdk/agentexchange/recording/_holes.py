@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from agentexchange._shared.read import utc_of
-from agentexchange_schemas import Cause, EnvelopeError
-from agentexchange_schemas.envelope import MAX_ENVELOPE_BYTES
+from agentexchange_schemas import Cause, EnvelopeError, FeedState, FeedStatus
+from agentexchange_schemas.envelope import MAX_ENVELOPE_BYTES, STATUS_TOPIC, encode
 
 from ._peek import step_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-__all__ = ["Hole", "LogWatch", "sentence_of", "sentences_of"]
+__all__ = ["Hole", "LogWatch", "notice_of", "sentence_of", "sentences_of"]
 
 _TOLD_AT_ONCE: Final = 3
 
@@ -50,12 +50,13 @@ class LogWatch:
         wants: which topics are recorded.
 
     Attributes:
+        wants: as given.
         last_us: ``r`` of the newest event.
         junk: entries that were no envelope, or out of order, and were left out.
     """
 
     def __init__(self, wants: Callable[[str], bool], last_us: int = 0) -> None:
-        self._wants = wants
+        self.wants = wants
         self._seqs: dict[bytes, int] = {}
         self._unwanted: set[bytes] = set()
         self.last_us = last_us
@@ -83,7 +84,7 @@ class LogWatch:
             if topic in unwanted:
                 continue
             known = seqs.get(topic)
-            if known is None and not self._wants(topic.decode()):
+            if known is None and not self.wants(topic.decode()):
                 unwanted.add(topic)
                 continue
             if seq is not None:
@@ -94,6 +95,10 @@ class LogWatch:
             before_us = received_us
         self.last_us = before_us
         return kept, holes
+
+    def has_seen(self, topic: str) -> bool:
+        """Whether a seq of ``topic`` is known: then what is missing behind it can be counted."""
+        return topic.encode() in self._seqs
 
     def trimmed_tails(self, counters: Mapping[str, int], now_us: int) -> list[Hole]:
         """Topics that have got further than what was read of them, though the whole log was: once asked, told once."""
@@ -127,7 +132,28 @@ def sentence_of(scope: str, hole: Hole) -> str:
     if hole.missing is None:
         since = utc_of(hole.since_us).isoformat(timespec="seconds")
         return f"{what}: the log no longer holds everything after {since}; what was trimmed is not recorded"
-    return f"{what}: {hole.missing} events ({hole.first} to {hole.last}) were trimmed before they were recorded"
+    how = "forgotten by the server" if hole.cause is Cause.LOG_ROLLED_BACK else "trimmed"
+    return f"{what}: {hole.missing} events ({hole.first} to {hole.last}) were {how} before they were recorded"
+
+
+def notice_of(scope: str, hole: Hole, *, at_us: int, message: str) -> bytes:
+    """A hole as a notice received at ``at_us``, as a bridge writes them, but without a seq and under epoch 0.
+
+    Its state is `FeedState.CONNECTING`: who has read a log does not know how the feed is.
+    """
+    status = FeedStatus(
+        scope=scope,
+        topic=hole.topic,
+        state=FeedState.CONNECTING,
+        since=utc_of(hole.since_us),
+        until=utc_of(hole.until_us),
+        cause=hole.cause,
+        first_missing=hole.first,
+        last_missing=hole.last,
+        count=hole.missing,
+        message=message,
+    )
+    return encode(STATUS_TOPIC, 0, None, None, at_us, status.to_fields())
 
 
 def _hole(topic: str, known: int, seq: int, before_us: int, until_us: int) -> Hole:
