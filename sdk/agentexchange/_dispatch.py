@@ -260,12 +260,6 @@ class Dispatcher:
             self._told[status.scope] = status
         self._states.setdefault(status.scope, ScopeStates()).take(status)
 
-    def assume_live(self, scope: str, since: datetime) -> None:
-        """Events come from ``scope``: unless something else is known of it, it is live."""
-        states = self._states.setdefault(scope, ScopeStates())
-        if states.own is None:
-            states.take(FeedStatus(scope=scope, state=FeedState.LIVE, since=since))
-
     def forget(self) -> None:
         """Know nothing any more of events and of the feed: another time follows."""
         self.arrivals.clear()

@@ -144,7 +144,8 @@ class Transports:
         if isinstance(self._url, FileUrl):
             source, named = FileSource(*self._url.files()), self._url.account
         else:
-            source, named = redis_backed("replay._redis", "RedisSource")(self._url, accounts=[own]), None
+            make = redis_backed("replay._redis", "RedisSource")
+            source, named = make(self._url, accounts=[own], is_replayed=True), None
         return ReplayTransport(
             source,
             dispatcher=self._dispatcher,

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from agentexchange.recording import EventName, Place
-    from agentexchange.redis import RespStream
 
+    from ._link import Link
     from ._log import Log
 
 __all__ = ["locate"]
@@ -25,12 +25,12 @@ _MOST: Final = 4 * PAGE  # entries that are looked at to find the topic at some 
 _NEAR_US: Final = 1000  # a span that is read rather than halved
 
 
-async def locate(stream: RespStream, log: Log, name: EventName) -> Place | None:
+async def locate(link: Link, log: Log, name: EventName) -> Place | None:
     """Where the event is; None where the log does not hold it."""
     low, high = log.first_us, log.last_us + 1  # the event lies in [low, high), if anywhere
     while high - low > _NEAR_US:
         middle = (low + high) // 2
-        found, is_whole = await _next(stream, log, name.topic, middle, high)
+        found, is_whole = await _next(link, log, name.topic, middle, high)
         if found is None and not is_whole:
             break
         if found is None or (found.seq or 0) > name.seq:
@@ -39,21 +39,21 @@ async def locate(stream: RespStream, log: Log, name: EventName) -> Place | None:
             return found
         else:
             low = found.received_us + 1
-    return await _scan(stream, log, name, low, high)
+    return await _scan(link, log, name, low, high)
 
 
-async def _scan(stream: RespStream, log: Log, name: EventName, low: int, high: int) -> Place | None:
+async def _scan(link: Link, log: Log, name: EventName, low: int, high: int) -> Place | None:
     """Read all of the span."""
-    async for place in _places(stream, log, low, high):
+    async for place in _places(link, log, low, high):
         if place.topic == name.topic and place.seq == name.seq:
             return place
     return None
 
 
-async def _next(stream: RespStream, log: Log, topic: str, low: int, high: int) -> tuple[Place | None, bool]:
+async def _next(link: Link, log: Log, topic: str, low: int, high: int) -> tuple[Place | None, bool]:
     """The topic's first event in the span, and whether so much was read as to be sure of it."""
     seen = 0
-    async for place in _places(stream, log, low, high):
+    async for place in _places(link, log, low, high):
         if place.topic == topic:
             return place, True
         seen += 1
@@ -62,9 +62,9 @@ async def _next(stream: RespStream, log: Log, topic: str, low: int, high: int) -
     return None, True
 
 
-async def _places(stream: RespStream, log: Log, low: int, high: int) -> AsyncIterator[Place]:
+async def _places(link: Link, log: Log, low: int, high: int) -> AsyncIterator[Place]:
     after, end = id_of(low - 1) if low else START, b"(" + id_of(high)
-    while entries := await page_of(stream, log.key, after, end):
+    while entries := await page_of(link, log.key, after, end):
         for place in map(_place, entries):
             if place is not None:
                 yield place

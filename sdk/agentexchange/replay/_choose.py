@@ -45,28 +45,37 @@ def chosen_scopes(scopes: Iterable[str], account: str | None, wanted: Iterable[T
     return tuple(scope for scope in scopes if scope.startswith("m") or (is_private and scope == account))
 
 
-def buildable(places: Collection[tuple[str, str]], wanted: Iterable[Topic]) -> tuple[Topic, ...]:
-    """Candle topics that were not recorded, though the ticks were that they are made from."""
-    there = {topic for scope, topic in places if scope.startswith("m")}
-    return tuple(
-        topic
+def buildable(places: Collection[tuple[str, str]], wanted: Iterable[Topic]) -> dict[Topic, str]:
+    """Candle topics that were not recorded, though the ticks were that they are made from; and the scope of these."""
+    there = {topic: scope for scope, topic in places if scope.startswith("m")}
+    return {
+        topic: there[f"{_TICKERS}{topic.symbol}"]
         for topic in wanted
         if topic.kind is Kind.CANDLES and str(topic) not in there and f"{_TICKERS}{topic.symbol}" in there
-    )
+    }
 
 
-def missing(places: Collection[tuple[str, str]], account: str | None, wanted: Iterable[Topic]) -> list[str]:
-    """Sentences on the topics of handlers that will stay silent; ``places`` is what was recorded: (scope, topic)."""
+def missing(
+    places: Collection[tuple[str, str]], account: str | None, wanted: Iterable[Topic], *, name: str = "the recording"
+) -> list[str]:
+    """Sentences on the topics of handlers that will stay silent.
+
+    Args:
+        places: what was recorded: (scope, topic).
+        account: the scope whose orders and portfolio are replayed.
+        wanted: what there are handlers for.
+        name: of what is replayed.
+    """
     there = {topic for scope, topic in places if scope.startswith("m") or scope == account}
     silent = [topic for topic in wanted if not _occurs(topic, there)]
     sentences = []
     others = accounts_in(sorted({scope for scope, _ in places}))
     if account not in others and any(topic.is_private for topic in silent):
         whose = "no account" if not others else f"not this account, but {_listed(others)}: name it, account=…"
-        sentences.append(f"the recording holds {whose}")
+        sentences.append(f"in {name} there is {whose}")
     if silent:
         names = _listed([str(topic) for topic in silent])
-        sentences.append(f"the recording holds no events of {names}: handlers for that stay silent")
+        sentences.append(f"in {name} there are no events of {names}: handlers for that stay silent")
     return sentences
 
 

@@ -34,6 +34,7 @@ class ReplayProgress:
         events_per_s: how many lately, in real time.
         behind_s: how late the event in hand is, in real seconds, because handlers are slower than the speed asks for.
         is_paused: whether it waits for `ReplayControl.resume` or `ReplayControl.step`.
+        is_away: whether Redis is away, and waited for; what was read ahead is delivered meanwhile.
     """
 
     share: float = 0.0
@@ -42,6 +43,7 @@ class ReplayProgress:
     events_per_s: float = 0.0
     behind_s: float = 0.0
     is_paused: bool = False
+    is_away: bool = False
 
 
 class Steered(Protocol):

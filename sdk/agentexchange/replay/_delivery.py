@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Final
 from agentexchange._dispatch import copy_of
 from agentexchange._meta import Origin
 from agentexchange._runner import is_cancelled
-from agentexchange._shared.read import utc_of
 from agentexchange_schemas import EnvelopeError, FeedStatus, Kind
 from agentexchange_schemas.envelope import STATUS_TOPIC
 
+from ._states import inferred_live, shows_live, tells_scope
 from ._thread import CallThread
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from agentexchange._dispatch import Dispatcher, Route
     from agentexchange._queue import Item
     from agentexchange._runner import Runner
-    from agentexchange_schemas import Envelope
+    from agentexchange_schemas import Envelope, FeedState
 
     from ._control import ReplayControl
     from ._reader import Part
@@ -69,7 +69,7 @@ class Delivery:
         self._control = control
         self._is_concerned = is_concerned
         self._thread = CallThread("agentexchange:replay")
-        self._known: set[str] = set()
+        self._states: dict[str, FeedState] = {}  # of the scopes, as they were told
         self._now_s = 0.0  # recorded time
         self._mark = 0.0  # when the last call ended, real time
         self._slice_end = 0.0
@@ -81,7 +81,7 @@ class Delivery:
     def forget(self) -> None:
         """Another time follows: nothing is known of the feed."""
         self._dispatcher.forget()
-        self._known.clear()
+        self._states.clear()
         self.last_us = None
 
     def begin_at(self, at_us: int) -> None:
@@ -103,25 +103,33 @@ class Delivery:
 
         That is less than ``end`` where it was interrupted. An event is given to all of its handlers, or to none.
         """
-        at, routes, envelopes = begin, self._dispatcher.routes, part.envelopes
-        if begin < end and part.scope not in self._known:
-            self._meet(part.scope, envelopes[begin].received_us)
+        at, routes, envelopes, scope = begin, self._dispatcher.routes, part.envelopes, part.scope
         while at < end and not self.is_interrupted:
             envelope = envelopes[at]
-            topic = envelope.topic
+            topic, stop = envelope.topic, end
             if topic == STATUS_TOPIC:
-                await self._notice(part.scope, envelope)
+                await self._notice(scope, envelope)
                 at += 1
                 continue
+            if scope not in self._states:
+                if shows_live(envelope):
+                    await self._infer(scope, envelope.received_us)
+                    continue
+                stop = at + 1
             route = routes.get(topic) or self._dispatcher.route(topic)
             if route.is_async:
-                at = await self._on_loop(part, at, end, route)
+                at = await self._on_loop(part, at, stop, route)
             elif route.is_sync:
-                at = await self._thread.run(partial(self._on_thread, part, at, end, route))
+                at = await self._thread.run(partial(self._on_thread, part, at, stop, route))
             else:
-                await self._by_turns(part.scope, envelope, route)
+                await self._by_turns(scope, envelope, route)
                 at += 1
         return at
+
+    async def begin_with(self, statuses: Iterable[FeedStatus]) -> None:
+        """Tell how the scopes are where the replay begins."""
+        for status in statuses:
+            await self._follow(status)
 
     async def tell(self, statuses: Iterable[FeedStatus], runners: Iterable[Runner]) -> None:
         """Give statements about the feed to status handlers."""
@@ -186,16 +194,16 @@ class Delivery:
         self._now_s = received_us / 1_000_000
         self._dispatcher.arrivals[envelope.topic] = (self._now_s, envelope.data, envelope)
 
-    def _meet(self, scope: str, received_us: int) -> None:
-        """The first event of a scope."""
-        self._known.add(scope)
-        self._dispatcher.assume_live(scope, utc_of(received_us))
-
     async def _by_turns(self, scope: str, envelope: Envelope, route: Route) -> None:
         """Handlers of both kinds, in their order."""
         self._begin(envelope)
         self.events += 1
         await self._give(list(_calls(route, envelope, scope)))
+
+    async def _infer(self, scope: str, received_us: int) -> None:
+        """The first event of a scope of which no notice has told how it is."""
+        self._clock.replayed_us = received_us
+        await self._follow(inferred_live(scope, received_us))
 
     async def _notice(self, scope: str, envelope: Envelope) -> None:
         self._clock.replayed_us = self.last_us = envelope.received_us
@@ -204,11 +212,20 @@ class Delivery:
         except EnvelopeError as exc:
             _log.warning("a notice that cannot be read is left out: %s", exc)
             return
+        if envelope.epoch == 0 and not status.tells_state:  # of who read the log, and does not know how the feed was
+            status = status.model_copy(update={"state": self._states.get(scope, status.state)})
+        self.events += await self._follow(status)
+
+    async def _follow(self, status: FeedStatus) -> bool:
+        """Take a statement about the feed, and tell it whom it concerns; whether anybody was told."""
         self._dispatcher.take(status)
-        if status.topic is None or not status.tells_state or self._is_concerned(status.topic):
-            listeners = self._dispatcher.listeners
-            self.events += bool(listeners)
-            await self.tell([status], listeners)
+        if tells_scope(status) and status.scope is not None:
+            self._states[status.scope] = status.state
+        if status.topic is not None and status.tells_state and not self._is_concerned(status.topic):
+            return False
+        listeners = self._dispatcher.listeners
+        await self.tell([status], listeners)
+        return bool(listeners)
 
     async def _give(self, calls: list[_Call]) -> None:
         self._mark = _monotonic()

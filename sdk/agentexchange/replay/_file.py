@@ -12,16 +12,21 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 from agentexchange.errors import RecordingError
 from agentexchange.recording import Growing, Recording, runs_of
 
+from ._blocks import notices_back
+from ._states import in_force
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
     from types import TracebackType
 
-    from agentexchange.recording import EventName, LaneRun, Place, TopicChoice
+    from agentexchange.recording import EventName, Lane, LaneRun, Place, TopicChoice
+    from agentexchange_schemas import FeedStatus
 
 __all__ = ["FileSource"]
 
 _log: Final = logging.getLogger("agentexchange.replay")
 _AT_ONCE_BYTES: Final = 1024 * 1024  # that are read in one go on the thread, or a block
+_WITHOUT_TICKS: Final = ("log:candles", "recorder")  # logs
 
 
 class _Part(NamedTuple):
@@ -43,8 +48,13 @@ class FileSource:
         grows: what is missing at a file's end may still come, and is not told.
 
     Attributes:
+        name: of what is read, for people.
+        is_away: False: a file is there or it is an error.
         recordings: the open files.
     """
+
+    name = "the recording"
+    is_away = False
 
     def __init__(self, *path: str | Path, tell: Callable[[str], None] = _log.warning, grows: bool = False) -> None:
         self._paths = [Path(one) for one in path]
@@ -76,7 +86,12 @@ class FileSource:
         """Every topic that occurs, ``status`` for notices among them."""
         return tuple(dict.fromkeys(topic for one in self.recordings for topic in one.topics))
 
-    def places(self) -> set[tuple[str, str]]:
+    def ticks_since_us(self, scope: str) -> int | None:
+        """``r`` of the first event of the scope, candles and what a recorder tells left aside; None where none is."""
+        spans = [span for one in self.recordings for lane, span in one.lane_spans().items() if _has_ticks(lane, scope)]
+        return min((first_us for first_us, _ in spans), default=None)
+
+    async def places(self) -> set[tuple[str, str]]:
         """Every scope with each topic that occurs in it."""
         return {place for one in self.recordings for place in one.places()}
 
@@ -161,6 +176,10 @@ class FileSource:
         place = await asyncio.to_thread(self._locate, name)
         return None if place is None else place.received_us
 
+    async def states_at(self, at_us: int, scopes: Sequence[str]) -> list[FeedStatus]:
+        """How these scopes were, by the notices before; see `Source.states_at`."""
+        return await asyncio.to_thread(self._states_at, at_us, scopes)
+
     # On the thread
 
     def _open(self) -> None:
@@ -197,6 +216,12 @@ class FileSource:
             found = [place for one in self.recordings if (place := one.locate(name)) is not None]
         return max(found, key=lambda place: (place.epoch, place.received_us), default=None)
 
+    def _states_at(self, at_us: int, scopes: Sequence[str]) -> list[FeedStatus]:
+        with self._lock:
+            return [
+                status for scope in scopes for status in in_force(scope, notices_back(self.recordings, scope, at_us))
+            ]
+
     def _close(self) -> None:
         """On the loop, where it may have to wait while a block is read."""
         with self._lock:
@@ -207,3 +232,7 @@ class FileSource:
         """The damage that a file was opened up to, unless the span ends before it."""
         is_reached = end_us is None or self.last_us is None or end_us > self.last_us
         return self._faults[0] if self._faults and is_reached else None
+
+
+def _has_ticks(lane: Lane, scope: str) -> bool:
+    return lane.scope == scope and lane.log not in _WITHOUT_TICKS

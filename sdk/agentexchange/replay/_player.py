@@ -10,53 +10,31 @@ from bisect import bisect_right
 from collections import deque
 from contextlib import suppress
 from operator import attrgetter
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from agentexchange._shared.read import utc_of
-from agentexchange.recording import TopicChoice
+from agentexchange._tasks import end
 
-from ._candles import BuiltCandles
 from ._control import ReplayProgress
 from ._pace import Pace
-from ._reader import Part, Reader
 from ._source import moment_in
+from ._supply import Supply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agentexchange_schemas import Topic
-
     from ._control import ReplayControl
     from ._delivery import Delivery
     from ._options import ReplayOptions
+    from ._reader import Part
     from ._source import Moment, Source
+    from ._supply import Choice, Span
 
-__all__ = ["Choice", "Player", "Span"]
+__all__ = ["Player"]
 
 _log: Final = logging.getLogger("agentexchange.replay")
 _received_us: Final = attrgetter("received_us")
 _SAMPLES: Final = 6  # over which events per second are counted
-
-
-class Span(NamedTuple):
-    """What is replayed: from the first ``r`` to the first no longer wanted."""
-
-    start_us: int
-    end_us: int
-
-
-class Choice(NamedTuple):
-    """What is read at present.
-
-    Attributes:
-        topics: what is wanted.
-        scopes: of these.
-        built: candles among ``topics`` that are to be built of ticks.
-    """
-
-    topics: tuple[Topic, ...]
-    scopes: tuple[str, ...]
-    built: tuple[Topic, ...] = ()
 
 
 class Player:
@@ -83,19 +61,14 @@ class Player:
     ) -> None:
         self._source = source
         self._span = span
-        self._choice = choice
+        self._supply = Supply(source, span, choice)
         self._delivery = delivery
         self._control = control
         self._clock = options.clock
         self._sleep = options.sleep
         self._loop = asyncio.get_running_loop()
         self._pace = Pace(span.start_us, self._clock(), speed=control.speed)
-        self._from_us = span.start_us
         self._begin_us = max(span.start_us, source.first_us or 0)  # nothing is to be waited for before
-        self._reader: Reader | None = None
-        self._part: Part | None = None
-        self._at = 0
-        self._next_us: int | None = None
         self._steps = 0
         self._is_stale = False
         self._is_over = self._is_stopped = False
@@ -119,50 +92,64 @@ class Player:
                     return
                 if self._pace.is_paused and not self._steps:
                     await self._wait(math.inf)
-                elif not await self._has_next():
-                    break
-                elif self._is_stale and (self._next_us is None or self._next_us != self._delivery.last_us):
+                elif self._supply.part is None and not self._supply.is_at_end:
+                    await self._fetch()
+                elif self._is_stale and not self._is_within_moment:
                     await self._read_anew()
+                elif self._supply.part is None:
+                    break
                 else:
-                    await self._go_on()
+                    await self._go_on(self._supply.part)
             self._is_over = True
         finally:
             self._last = self.progress
-            await self._close_reader()
+            await self._supply.close()
 
     # Events
 
-    async def _has_next(self) -> bool:
-        """Have the next event at hand; False at the end."""
-        while self._part is None or self._at >= len(self._part.envelopes):
-            if self._reader is None:
-                self._reader = self._open_reader()
-            self._part, self._at = await self._reader.next(), 0
-            if self._part is None:
-                self._next_us = None
-                return self._is_stale
-        self._next_us = self._part.envelopes[self._at].received_us
-        return True
+    async def _fetch(self) -> None:
+        """Have the next events at hand, unless something is wished for while they are waited for."""
+        if self._supply.is_ready:  # as it is most of the time, and then it costs no task
+            await self._supply.fetch()
+        else:
+            await self._wait_for_events()
+        await self._delivery.begin_with(self._supply.take_opening())
 
-    async def _go_on(self) -> None:
+    async def _wait_for_events(self) -> None:
+        fetching = self._sleeping = asyncio.ensure_future(self._supply.fetch())
+        try:
+            if not self._delivery.is_interrupted:
+                await asyncio.wait((fetching,))
+        finally:
+            self._sleeping = None
+            await end((fetching,))
+        if not fetching.cancelled():
+            fetching.result()
+
+    @property
+    def _is_within_moment(self) -> bool:
+        """Whether the next event was received together with the last one."""
+        return self._supply.next_us is not None and self._supply.next_us == self._delivery.last_us
+
+    async def _go_on(self, part: Part) -> None:
         """Deliver what is due of the events at hand, or wait for the first of them."""
-        assert self._part is not None  # noqa: S101 - looked at before
-        envelopes, now = self._part.envelopes, self._clock()
+        envelopes, at, now = part.envelopes, self._supply.at, self._clock()
         if self._steps:
-            await self._step(self._part)
+            await self._step(part)
             return
-        wait_s = self._pace.wait_s(envelopes[self._at].received_us, now)
+        wait_s = self._pace.wait_s(envelopes[at].received_us, now)
         if wait_s > 0:
             await self._wait(wait_s)
             return
         due = len(envelopes)
         if self._pace.speed:
-            due = bisect_right(envelopes, self._pace.position_us(now), lo=self._at, key=_received_us)
-        self._at = await self._delivery.deliver(self._part, self._at, max(due, self._at + 1))
+            due = bisect_right(envelopes, self._pace.position_us(now), lo=at, key=_received_us)
+        self._supply.go_to(await self._delivery.deliver(part, at, max(due, at + 1)))
 
     async def _step(self, part: Part) -> None:
         before = self._delivery.events
-        self._at = await self._delivery.deliver(part, self._at, self._at + 1)
+        at = self._supply.at
+        self._supply.go_to(await self._delivery.deliver(part, at, at + 1))
         self._steps = max(0, self._steps - (self._delivery.events - before))
         if self._delivery.last_us is not None:
             self._pace.move(self._delivery.last_us, self._clock())
@@ -178,30 +165,13 @@ class Player:
             self._sleeping.cancel()
             self._sleeping = None
 
-    # Reading
-
-    def _open_reader(self) -> Reader:
-        topics, scopes, built = self._choice()
-        source, end_us = self._source, self._span.end_us
-        if not built:
-            return Reader(source.runs(self._from_us, end_us, topics=TopicChoice(topics), scopes=scopes))
-        candles = BuiltCandles(built, self._from_us, source.first_us or 0)
-        choice = TopicChoice([*topics, *candles.tickers])
-        return Reader(candles.among(source.runs(candles.start_us, end_us, topics=choice, scopes=scopes)))
-
-    async def _close_reader(self) -> None:
-        reader, self._reader, self._part = self._reader, None, None
-        if reader is not None:
-            await reader.close()
-
     async def _read_anew(self) -> None:
         """More is wanted: read it from now on, without skipping what is late of that which was wanted before."""
-        last_us = self._delivery.last_us
-        floor_us = self._from_us if last_us is None else last_us + 1
-        ahead_us = self._span.end_us if self._next_us is None else self._next_us
+        last_us, next_us = self._delivery.last_us, self._supply.next_us
+        floor_us = self._supply.from_us if last_us is None else last_us + 1
+        ahead_us = self._span.end_us if next_us is None else next_us
         position_us = self._pace.position_us(self._clock()) if self._pace.speed else floor_us
-        await self._close_reader()
-        self._from_us = max(floor_us, int(min(ahead_us, position_us)))
+        await self._supply.move(max(floor_us, int(min(ahead_us, position_us))), keeps_states=True)
         self._is_stale = False
 
     # What is wished for
@@ -252,11 +222,11 @@ class Player:
         except ValueError as exc:
             _log.error("the replay goes on where it is: %s", exc)
             return
-        await self._close_reader()
-        self._from_us = min(max(wanted_us, self._span.start_us), self._span.end_us)
+        from_us = min(max(wanted_us, self._span.start_us), self._span.end_us)
+        await self._supply.move(from_us, keeps_states=False)
         self._delivery.forget()
-        self._delivery.begin_at(self._from_us)
-        self._pace.move(self._from_us, self._clock())
+        self._delivery.begin_at(from_us)
+        self._pace.move(from_us, self._clock())
 
     def stop(self) -> None:
         """End it here."""
@@ -282,6 +252,7 @@ class Player:
             events_per_s=(events - before) / (now - since) if now > since else 0.0,
             behind_s=self._behind_s(now),
             is_paused=self._pace.is_paused,
+            is_away=self._source.is_away,
         )
 
     def sample(self) -> None:
@@ -290,9 +261,9 @@ class Player:
 
     def _share(self, now: float) -> float:
         start_us, end_us = self._begin_us, self._span.end_us
-        at_us: float = self._delivery.last_us or self._from_us
-        if self._next_us is not None:  # in a gap it goes on, too
-            at_us = max(at_us, min(self._pace.position_us(now), self._next_us))
+        at_us: float = self._delivery.last_us or self._supply.from_us
+        if self._supply.next_us is not None:  # in a gap it goes on, too
+            at_us = max(at_us, min(self._pace.position_us(now), self._supply.next_us))
         return min(max((at_us - start_us) / max(end_us - start_us, 1), 0.0), 1.0)
 
     def _behind_s(self, now: float) -> float:

@@ -47,7 +47,7 @@ class Reader:
         self._task.add_done_callback(lambda _: self._changed.set())
 
     async def next(self) -> Part | None:
-        """The next events; None at the end.
+        """The next events; None at the end. Cancelled, it has taken nothing.
 
         Raises:
             RecordingError: damaged here; everything before was handed out.
@@ -64,6 +64,11 @@ class Reader:
         if self._ahead < _AHEAD_BYTES:
             self._changed.set()
         return Part(self._run.lane.scope, self._decoded(raws))
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether `next` will not wait."""
+        return (self._run is not None and self._at < len(self._run.raws)) or bool(self._read) or self._task.done()
 
     async def close(self) -> None:
         """Stop reading. Idempotent."""

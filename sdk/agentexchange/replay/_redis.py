@@ -7,14 +7,18 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Self
 
 from agentexchange._shared.commands import Commands
-from agentexchange._shared.read import utc_of
+from agentexchange._shared.read import pairs, utc_of
 from agentexchange.recording import LaneRun, LogWatch, sentences_of
-from agentexchange.redis import RedisLinkError, RespStream, StreamOptions, final_error
+from agentexchange.redis import RedisLinkError, final_error
 from agentexchange_schemas import Kind, Topic
 from agentexchange_schemas.envelope import STATUS_TOPIC
 
+from ._back import notices_back
 from ._bisect import locate
+from ._held import held_candles
+from ._link import Link
 from ._log import Log, LogReader, look_at
+from ._states import in_force
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
@@ -22,12 +26,13 @@ if TYPE_CHECKING:
 
     from agentexchange._urls import RedisUrl
     from agentexchange.recording import EventName, Hole, TopicChoice
-    from agentexchange_schemas import Layout
+    from agentexchange_schemas import FeedStatus, Layout
 
 __all__ = ["RedisSource"]
 
 _logger: Final = logging.getLogger("agentexchange.replay")
-_PATIENT: Final = StreamOptions(reply_timeout_s=60.0)  # a handler that blocks the loop is no fault of Redis
+_CANDLES: Final = f"{Kind.CANDLES}:"
+_CANDLE_LOG: Final = "log:candles"
 
 
 class RedisSource:
@@ -38,7 +43,15 @@ class RedisSource:
         scopes: only these; None for every market scope.
         accounts: account scopes beside ``scopes``.
         tell: is given a sentence about each thing that is missing; by default it is logged.
+        is_replayed: for a replay, which a lost Redis shall not end, and which tells what is missing in its place: a
+            connection that is lost is made anew for as long as it takes, and notices of what the logs lack stand among
+            the events, under epoch 0.
+
+    Attributes:
+        name: of what is read, for people.
     """
+
+    name = "the logs in Redis"
 
     def __init__(
         self,
@@ -47,12 +60,15 @@ class RedisSource:
         scopes: Sequence[str] | None = None,
         accounts: Sequence[str] = (),
         tell: Callable[[str], None] = _logger.warning,
+        is_replayed: bool = False,
     ) -> None:
         self._url = url
         self._scopes = scopes
         self._accounts = accounts
         self._tell = tell
-        self._stream: RespStream | None = None
+        self._is_replayed = is_replayed
+        self._link = Link(url, waits=is_replayed)
+        self._layout: Layout | None = None
         self._logs: list[Log] = []
         self._told: set[str] = set()
 
@@ -71,6 +87,15 @@ class RedisSource:
         """The scopes whose logs hold anything."""
         return tuple(dict.fromkeys(log.lane.scope for log in self._logs))
 
+    @property
+    def is_away(self) -> bool:
+        """Whether Redis is away, and waited for."""
+        return self._link.is_away
+
+    def ticks_since_us(self, scope: str) -> int | None:
+        """``r`` of the oldest event in the scope's log of ticks; None where that holds none."""
+        return next((log.first_us for log in self._main_logs([scope])), None)
+
     async def __aenter__(self) -> Self:
         """Connect and look at the logs.
 
@@ -78,20 +103,18 @@ class RedisSource:
             ConnectionError: Redis does not answer, refuses, or holds another layout.
         """
         with self._public_errors():
-            self._stream = await RespStream.connect(self._url, name="agentexchange-replay", options=_PATIENT)
+            await self._link.open()
             try:
-                await self._look(self._stream)
+                await self._look()
             except BaseException:
-                self._stream.close()
+                await self._link.close()
                 raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._stream is not None:
-            self._stream.close()
-            await self._stream.wait_closed()
+        await self._link.close()
 
     async def runs(
         self,
@@ -105,7 +128,7 @@ class RedisSource:
         logs = [log for log in self._logs if scopes is None or log.lane.scope in scopes]
         if start_us is not None:
             self._tell_trimmed(logs, start_us)
-        readers = [LogReader(self._link, log, LogWatch(topics.wants), start_us, end_us) for log in logs]
+        readers = [self._reader(log, topics, start_us, end_us) for log in logs]
         with self._public_errors():
             opened = [reader for reader in readers if await reader.fill()]
             while opened:
@@ -119,35 +142,61 @@ class RedisSource:
 
     async def locate(self, name: EventName) -> int | None:
         """The ``r`` of an event; see `Source.locate`. Takes a few dozen reads, more for a topic that is rare."""
-        log_name = "log:candles" if name.topic.startswith(f"{Kind.CANDLES}:") else "log"
+        log_name = _CANDLE_LOG if name.topic.startswith(_CANDLES) else "log"
         logs = [log for log in self._logs if log.lane.log == log_name and _may_hold(log.lane.scope, name.topic)]
         with self._public_errors():
             found = [place for log in logs if (place := await locate(self._link, log, name)) is not None]
         newest = max(found, key=lambda place: (place.epoch, place.received_us), default=None)
         return None if newest is None else newest.received_us
 
+    async def places(self) -> set[tuple[str, str]] | None:
+        """Every scope with the topics of its logs: those that a bridge has counted; see `Source.places`.
+
+        A candle topic whose newest candle is older than all that its log holds is none of them: it is not wanted any
+        more, and has been trimmed.
+        """
+        counted = [(log, topic) for log in self._logs for topic in log.counters]
+        if len({log.lane.scope for log, _ in counted}) < len(self.scopes):
+            return None
+        with self._public_errors():
+            held = {(log.lane.scope, topic) for log, topic in counted if not topic.startswith(_CANDLES)}
+            for log in self._logs:
+                if self._layout is not None and log.lane.log == _CANDLE_LOG:
+                    held |= {(log.lane.scope, topic) for topic in await held_candles(self._link, self._layout, log)}
+        return held
+
+    async def states_at(self, at_us: int, scopes: Sequence[str]) -> list[FeedStatus]:
+        """How these scopes were, as far as a notice in the last entries before tells; see `Source.states_at`."""
+        logs = self._main_logs(scopes)
+        told: list[FeedStatus] = []
+        with self._public_errors():
+            for log in logs:
+                told += in_force(log.lane.scope, await notices_back(self._link, log, at_us, share=len(logs)))
+        return told
+
     # Within
 
-    @property
-    def _link(self) -> RespStream:
-        if self._stream is None:
-            raise RuntimeError("RedisSource is used within async with")
-        return self._stream
-
-    async def _look(self, stream: RespStream) -> None:
-        layout = await Commands(stream, self._url.prefix).layout()
+    async def _look(self) -> None:
+        layout = self._layout = await Commands(self._link.stream, self._url.prefix).layout()
         if layout is None:
             self._tell(f"no bridge has written under the prefix '{self._url.prefix}'")
             return
-        for scope, key in self._keys(layout):
-            log = await look_at(stream, layout, scope, key)
+        scopes = dict.fromkeys((*(layout.market_scopes if self._scopes is None else self._scopes), *self._accounts))
+        counted = {scope: pairs(await self._link.command("HGETALL", layout.seq(scope))) for scope in scopes}
+        keys = [(scope, layout.log(scope)) for scope in scopes]
+        keys += [(scope, layout.candle_log(scope)) for scope in scopes if scope.startswith("m")]
+        for scope, key in keys:
+            log = await look_at(self._link, layout, scope, key, counted[scope])
             if log is not None:
                 self._logs.append(log)
 
-    def _keys(self, layout: Layout) -> Iterable[tuple[str, str]]:
-        scopes = dict.fromkeys((*(layout.market_scopes if self._scopes is None else self._scopes), *self._accounts))
-        yield from ((scope, layout.log(scope)) for scope in scopes)
-        yield from ((scope, layout.candle_log(scope)) for scope in scopes if scope.startswith("m"))
+    def _main_logs(self, scopes: Iterable[str]) -> list[Log]:
+        """Those that hold all but candles."""
+        return [log for log in self._logs if log.lane.scope in scopes and log.lane.log != _CANDLE_LOG]
+
+    def _reader(self, log: Log, topics: TopicChoice, start_us: int | None, end_us: int | None) -> LogReader:
+        watch = LogWatch(topics.wants)
+        return LogReader(self._link, log, watch, start_us, end_us, has_notices=self._is_replayed)
 
     def _tell_trimmed(self, logs: Sequence[Log], start_us: int) -> None:
         for log in logs:

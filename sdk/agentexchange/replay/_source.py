@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from agentexchange.recording import LaneRun, TopicChoice
+    from agentexchange_schemas import FeedStatus
 
 __all__ = ["Moment", "Source", "moment_in"]
 
@@ -24,11 +25,17 @@ class Source(Protocol):
     """Recorded events. Used within ``async with``; its iterators may be interleaved.
 
     Attributes:
+        name: of what is read, for people.
+        is_away: whether what it reads from is away, and it waits for that to come back.
         first_us: ``r`` of the first event; None where there is none.
         last_us: ``r`` of the last.
         scopes: which have events.
     """
 
+    @property
+    def name(self) -> str: ...
+    @property
+    def is_away(self) -> bool: ...
     @property
     def first_us(self) -> int | None: ...
     @property
@@ -54,6 +61,28 @@ class Source(Protocol):
 
         Raises:
             RecordingError: damaged there; everything before has been handed out.
+            ConnectionError: Redis does not answer.
+        """
+        ...
+
+    def ticks_since_us(self, scope: str) -> int | None:
+        """``r`` of the first event of a market scope that may be a tick; None where there is none."""
+        ...
+
+    async def places(self) -> set[tuple[str, str]] | None:
+        """Every scope with each topic that was recorded of it; None where that is not known.
+
+        Raises:
+            ConnectionError: Redis does not answer.
+        """
+        ...
+
+    async def states_at(self, at_us: int, scopes: Sequence[str]) -> list[FeedStatus]:
+        """How these scopes, and topics with a state of their own, were just before a moment: by the notices before it.
+
+        Nothing of a scope of which no notice tells anything.
+
+        Raises:
             ConnectionError: Redis does not answer.
         """
         ...

@@ -15,10 +15,10 @@ from agentexchange_schemas import ALL, Kind, Layout, Topic
 
 from ._choose import account_of, buildable, chosen_scopes, missing
 from ._delivery import Delivery
-from ._file import FileSource
-from ._player import Choice, Player, Span
+from ._player import Player
 from ._show import show
 from ._source import moment_in
+from ._supply import Choice, Span
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -139,7 +139,7 @@ class ReplayTransport:
     async def _play(self) -> None:
         options = self._options
         async with self._source as source:
-            self._choose(source)
+            await self._choose(source)
             span = await self._span(source)
             self._delivery.forget()
             player = Player(
@@ -163,11 +163,11 @@ class ReplayTransport:
         self._clock.replayed_us = None
         self._dispatcher.past_queues = False
 
-    def _choose(self, source: Source) -> None:
+    async def _choose(self, source: Source) -> None:
         self._scopes = source.scopes
         is_private = any(topic.is_private for topic in self._wanted)
         self._account = account_of(source.scopes, named=self._named, own=self._own, is_needed=is_private)
-        self._places = source.places() if isinstance(source, FileSource) else None
+        self._places = await source.places()
         self._warn(self._wanted)
 
     def _warn(self, topics: Iterable[Topic]) -> None:
@@ -177,7 +177,8 @@ class ReplayTransport:
         built = self._built(topics)
         for topic in built:
             _log.info("%s was not recorded: it is built of the recorded ticks", topic)
-        for sentence in missing(self._places, self._account, [topic for topic in topics if topic not in built]):
+        silent = [topic for topic in topics if topic not in built]
+        for sentence in missing(self._places, self._account, silent, name=self._source.name):
             _log.warning("%s", sentence)
 
     def _choice(self) -> Choice:
@@ -186,8 +187,10 @@ class ReplayTransport:
         scopes = chosen_scopes(self._scopes, self._account, self._wanted)
         return Choice(tuple(self._wanted), scopes, self._built(self._wanted))
 
-    def _built(self, topics: Iterable[Topic]) -> tuple[Topic, ...]:
-        return () if self._places is None else buildable(self._places, topics)
+    def _built(self, topics: Iterable[Topic]) -> dict[Topic, int]:
+        """Candles that are to be built of ticks, and since when there may be ticks of them."""
+        scopes = {} if self._places is None else buildable(self._places, topics)
+        return {topic: self._source.ticks_since_us(scope) or 0 for topic, scope in scopes.items()}
 
     async def _span(self, source: Source) -> Span:
         first_us, last_us = source.first_us, source.last_us

@@ -44,14 +44,14 @@ def test_what_was_not_recorded_is_named() -> None:
 
 def test_orders_of_another_account_are_no_orders_of_ones_own() -> None:
     whose, what = missing({(A, "orders"), ("m0", "ticker:BTCUSDT")}, B, [ORDERS])
-    assert f"not this account, but {A}" in whose
+    assert f"in the recording there is not this account, but {A}" in whose
     assert "no events of orders" in what
-    whose, _ = missing({("m0", "ticker:BTCUSDT")}, None, [ORDERS])
-    assert whose == "the recording holds no account"
+    whose, _ = missing({("m0", "ticker:BTCUSDT")}, None, [ORDERS], name="the logs in Redis")
+    assert whose == "in the logs in Redis there is no account"
 
 
 def test_candles_are_built_where_their_ticks_were_recorded_and_they_were_not() -> None:
     minute, hour = Topic.candles("BTCUSDT", "1m"), Topic.candles("BTCUSDT", "1h")
     places = {("m0", "ticker:BTCUSDT"), ("m0", "candles:BTCUSDT:1m"), (A, "ticker:SOLUSDT")}
-    assert buildable(places, [minute, hour, BTC, ORDERS]) == (hour,)
-    assert buildable(places, [Topic.candles("ETHUSDT", "1m"), Topic.candles("SOLUSDT", "1m")]) == ()
+    assert buildable(places, [minute, hour, BTC, ORDERS]) == {hour: "m0"}
+    assert buildable(places, [Topic.candles("ETHUSDT", "1m"), Topic.candles("SOLUSDT", "1m")]) == {}

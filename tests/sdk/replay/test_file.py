@@ -34,7 +34,7 @@ async def test_it_gives_what_the_file_holds_in_its_order(tmp_path: Path) -> None
         assert (source.first_us, source.last_us) == (START_US, START_US + 9000)
         assert source.scopes == (MARKET.scope, ACCOUNT.scope)
         assert set(source.topics) == {"ticker:BTCUSDT", "orders"}
-        assert source.places() == {("m0", "ticker:BTCUSDT"), (ACCOUNT.scope, "orders")}
+        assert await source.places() == {("m0", "ticker:BTCUSDT"), (ACCOUNT.scope, "orders")}
 
 
 async def test_a_choice_of_time_topics_and_scopes(tmp_path: Path) -> None:

@@ -512,7 +512,7 @@ async def test_cancelled_at_any_moment_it_ends_and_can_play_again(tmp_path: Path
         await within(asyncio.gather(playing, return_exceptions=True))
         assert calls.ws.clock.replayed_us is None
         calls.seen.clear()
-        assert len(await calls.play()) == 23
+        assert len(await calls.play()) == 25
     await within(until_no_thread())
 
 
