@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ._errors import CommandError, UsageError
 from ._loop import run_stoppable
+from ._progress import shown
 from ._recordings import file_errors
 
 if TYPE_CHECKING:
@@ -143,7 +144,8 @@ async def _serve(args: argparse.Namespace, options: dict[str, Any], stop: asynci
     await _start(exchange, args)
     try:
         _tell(_greeting(exchange, args))
-        await stopped_or_failed(stop, exchange)
+        async with shown(lambda: exchange.progress, _warn):
+            await stopped_or_failed(stop, exchange)
     finally:
         await exchange.stop()
     return 1 if exchange.damaged else 0

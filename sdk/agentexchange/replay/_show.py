@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from contextlib import suppress
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final
+
+from ._bar import new_bar
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from ._bar import Bar
     from ._control import ReplayProgress
     from ._player import Player
 
@@ -19,11 +20,6 @@ __all__ = ["show"]
 
 _log: Final = logging.getLogger("agentexchange.replay")
 _EVERY_S: Final = 0.2
-
-
-class _Bar(Protocol):
-    def update(self, progress: ReplayProgress) -> None: ...
-    def close(self) -> None: ...
 
 
 async def show(
@@ -41,7 +37,7 @@ async def show(
         has_bar: whether to show a bar on stderr; None: if that is a terminal.
         sleep: waits between two looks.
     """
-    bar = _bar() if (sys.stderr.isatty() if has_bar is None else has_bar) else None
+    bar = new_bar("replay") if (sys.stderr.isatty() if has_bar is None else has_bar) else None
 
     def tell() -> None:
         player.sample()
@@ -57,9 +53,9 @@ async def show(
             bar.close()
 
 
-def _tell(progress: ReplayProgress, on_progress: Callable[[ReplayProgress], object] | None, bar: _Bar | None) -> None:
+def _tell(progress: ReplayProgress, on_progress: Callable[[ReplayProgress], object] | None, bar: Bar | None) -> None:
     if bar is not None:
-        bar.update(progress)
+        bar.update(progress.share, line_of(progress))
     if on_progress is not None:
         try:
             on_progress(progress)
@@ -72,43 +68,5 @@ def line_of(progress: ReplayProgress) -> str:
     time = "" if progress.time is None else f"{progress.time:%Y-%m-%d %H:%M:%S} "
     state = "paused" if progress.is_paused else f"{progress.events_per_s:,.0f}/s"
     behind = f", {progress.behind_s:.1f} s behind" if progress.behind_s >= 0.1 else ""  # noqa: PLR2004 - what one sees
-    return f"{progress.share:4.0%} {time}{progress.events:,} events, {state}{behind}"
-
-
-def _bar() -> _Bar:
-    return _RichBar() if find_spec("rich") is not None else _Line()
-
-
-class _Line:
-    """One line that is written over and over."""
-
-    def update(self, progress: ReplayProgress) -> None:
-        self._write(f"\r\x1b[Kreplay {line_of(progress)}")
-
-    def close(self) -> None:
-        self._write("\n")
-
-    def _write(self, text: str) -> None:
-        with suppress(OSError, ValueError):  # a terminal that has gone stops no replay
-            sys.stderr.write(text)
-            sys.stderr.flush()
-
-
-class _RichBar:
-    """What handlers print to the same terminal appears above it."""
-
-    def __init__(self) -> None:
-        from rich.console import Console  # noqa: PLC0415 - an extra
-        from rich.progress import BarColumn, Progress, TextColumn  # noqa: PLC0415 - an extra
-
-        columns = (TextColumn("replay"), BarColumn(), TextColumn("{task.description}"))
-        is_shared = sys.stdout.isatty()  # else what handlers print would go to stderr, and not where it was sent
-        self._bar: Any = Progress(*columns, console=Console(stderr=True), redirect_stdout=is_shared)
-        self._task = self._bar.add_task("", total=1.0)
-        self._bar.start()
-
-    def update(self, progress: ReplayProgress) -> None:
-        self._bar.update(self._task, completed=progress.share, description=line_of(progress))
-
-    def close(self) -> None:
-        self._bar.stop()
+    away = ", Redis is away" if progress.is_away else ""
+    return f"{progress.share:4.0%} {time}{progress.events:,} events, {state}{behind}{away}"

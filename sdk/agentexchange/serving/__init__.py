@@ -8,5 +8,6 @@ from __future__ import annotations
 from ._control import RecordedControl
 from ._exchange import RecordedExchange
 from ._options import AtEnd
+from ._stage import ServedProgress
 
-__all__ = ["AtEnd", "RecordedControl", "RecordedExchange"]
+__all__ = ["AtEnd", "RecordedControl", "RecordedExchange", "ServedProgress"]

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from ._stage import ServedProgress
+
 __all__ = ["RecordedExchange"]
 
 
@@ -123,6 +125,11 @@ class RecordedExchange(LocalExchange):
         """
         program = self._program
         return utc(program.start_us), utc(program.end_us)
+
+    @property
+    def progress(self) -> ServedProgress:
+        """How far it is now."""
+        return self._stage.progress()
 
     @property
     def accounts(self) -> tuple[str, ...]:

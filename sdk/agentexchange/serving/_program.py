@@ -68,6 +68,10 @@ class Program:
             source, start_us=await _moment_us(source, "start", start), end_us=await _moment_us(source, "end", end)
         )
 
+    def share(self, at_us: int) -> float:
+        """How much of the span lies before a moment, 0 to 1."""
+        return min(max((at_us - self.start_us) / max(self.end_us - self.start_us, 1), 0.0), 1.0)
+
     def runs(self, accounts: frozenset[str]) -> AsyncGenerator[LaneRun, None]:
         """The events in the recorded order: the market's, and those of ``accounts``.
 

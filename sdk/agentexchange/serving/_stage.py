@@ -11,8 +11,11 @@ from agentexchange.testing._ledger import Ledger
 from agentexchange.testing._session import IDLE
 
 from ._player import Player
+from ._program import utc
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from agentexchange.testing._observe import Observations
     from agentexchange.testing._session import Session
 
@@ -20,12 +23,31 @@ if TYPE_CHECKING:
     from ._player import Played, Timing
     from ._program import Program
 
-__all__ = ["Stage"]
+__all__ = ["ServedProgress", "Stage"]
 
 _EVERYBODY: Final = 0
 _BETWEEN_ROUNDS_S: Final = 1.0
 _AHEAD_BYTES: Final = 64 * 1024
 """How far a position may be ahead of its reader; the kernel takes twice of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServedProgress:
+    """How far a served recording is.
+
+    Attributes:
+        clients: open connections.
+        positions: that have begun, and have not come to the end.
+        share: of the span that lies behind the last of them, 0 to 1.
+        time: the recorded time (UTC) that it has come to; None while there is none.
+        events: that were sent since the start, by all positions together.
+    """
+
+    clients: int = 0
+    positions: int = 0
+    share: float = 0.0
+    time: datetime | None = None
+    events: int = 0
 
 
 @dataclass(slots=True)
@@ -63,6 +85,7 @@ class Stage:
         self._is_paused = False
         self._group: asyncio.TaskGroup | None = None
         self._acts: dict[int, _Act] = {}
+        self._events_gone = 0  # of positions whose connection has gone
 
     async def run(self) -> None:
         """Own the positions until cancelled."""
@@ -89,6 +112,7 @@ class Stage:
         self.house.remove(session)
         act = self._acts.pop(session.number, None)
         if act is not None:
+            self._events_gone += act.player.events
             act.task.cancel()
 
     def subscribe(self, session: Session, topic: str) -> None:
@@ -146,6 +170,19 @@ class Stage:
         """Where the open connections are, ``r`` in µs; without those that have asked for nothing."""
         acts = {number: self._acts.get(self._place(session)) for number, session in self.house.sessions.items()}
         return {number: act.player.position_us for number, act in acts.items() if act is not None}
+
+    def progress(self) -> ServedProgress:
+        """How far it is."""
+        acts = self._acts.values()
+        places = [act.player.position_us for act in acts if not act.task.done()]
+        last_us, program = min(places, default=None), self.program
+        return ServedProgress(
+            clients=len(self.house.sessions),
+            positions=len(places),
+            share=0.0 if last_us is None or program is None else program.share(last_us),
+            time=None if last_us is None else utc(last_us),
+            events=self._events_gone + sum(act.player.events for act in acts),
+        )
 
     # Positions
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agentexchange import ReplayProgress
-from agentexchange.replay import _show
+from agentexchange.replay import _bar
 from agentexchange.replay._show import line_of, show
 from tests.sdk._timeline import Timeline
 
@@ -57,7 +57,7 @@ async def test_a_line_on_a_terminal_or_where_it_is_asked_for(
 ) -> None:
     stderr = make()
     monkeypatch.setattr(sys, "stderr", stderr)
-    monkeypatch.setattr(_show, "find_spec", lambda _: None)
+    monkeypatch.setattr(_bar, "find_spec", lambda _: None)
     await shown(Player(), on_progress=None, has_bar=has_bar)
     assert stderr.getvalue().count(f"replay {line_of(Player().progress)}") == 5
     assert stderr.getvalue().endswith("\n")
@@ -96,3 +96,4 @@ def test_progress_in_one_line() -> None:
     assert line_of(Player().progress) == " 25% 2026-11-22 09:55:18 1,234 events, 5,000/s"
     assert line_of(ReplayProgress(is_paused=True)) == "  0% 0 events, paused"
     assert line_of(ReplayProgress(behind_s=2.34)).endswith(", 2.3 s behind")
+    assert line_of(ReplayProgress(is_away=True)).endswith(", 0/s, Redis is away")

@@ -494,3 +494,24 @@ async def test_compression_gives_the_same_frames(tmp_path: Path) -> None:
         assert "permessage-deflate" in client.socket.response.headers["Sec-WebSocket-Extensions"]
         await client.subscribe("ticker_all")
         assert await frames_of(client, 50) == [live_frame(raw) for raw in raws]
+
+
+async def test_how_far_it_is_goes_by_the_position_that_is_last(tmp_path: Path) -> None:
+    path = recorded(tmp_path, (MARKET, [tick(0, ms=0), tick(1, ms=10), tick(2, ms=3600 * S)]))
+    async with RecordedExchange(path, speed=1) as exchange:
+        idle = exchange.progress
+        assert (idle.clients, idle.positions, idle.share, idle.time, idle.events) == (0, 0, 0.0, None, 0)
+        async with bare(exchange.url, key=STRANGER) as client:
+            await client.subscribe("ticker_all")
+            assert len(await frames_of(client, 2)) == 2
+            now = exchange.progress
+            assert (now.clients, now.positions, now.events) == (1, 1, 2)
+            assert now.time is not None
+            assert 0 < (now.time - exchange.span[0]).total_seconds() < 3600
+            assert 0 < now.share < 1
+            exchange.control.set_speed(0)
+            await exchange.control.wait_for_ends(1)
+            ended = exchange.progress
+            assert (ended.clients, ended.positions, ended.time, ended.events) == (1, 0, None, 3)
+        await exchange.control.wait_for_connections(0)
+        assert (exchange.progress.clients, exchange.progress.events) == (0, 3)
