@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from agentexchange.recording import Hole, LogWatch, sentence_of, sentences_of
-from agentexchange_schemas import Cause
-from agentexchange_schemas.envelope import MAX_ENVELOPE_BYTES, encode
+from agentexchange.recording import Hole, LogWatch, notice_of, sentence_of, sentences_of
+from agentexchange_schemas import Cause, FeedStatus
+from agentexchange_schemas.envelope import MAX_ENVELOPE_BYTES, decode, encode
 
 AT_US = 1_795_341_318_000_000
 
@@ -61,8 +61,29 @@ def test_trimmed_tails_of_quiet_topics_are_told_once() -> None:
     assert watch.take([event("ticker:A", 9, 70)])[1] == []
 
 
+def test_it_knows_of_which_topics_what_is_missing_can_be_counted() -> None:
+    watch = LogWatch(lambda topic: topic != "ticker:B")
+    watch.take([event("ticker:A", 5, 0), event("ticker:B", 5, 1), event("ticker:C", None, 2)])
+    assert [watch.has_seen(topic) for topic in ("ticker:A", "ticker:B", "ticker:C")] == [True, False, False]
+
+
+def test_a_hole_as_a_notice_has_all_that_is_known_and_no_number_of_its_own() -> None:
+    hole = Hole("ticker:A", Cause.TRIMMED, AT_US, AT_US + 7, 6, 8)
+    envelope = decode(notice_of("m0", hole, at_us=AT_US + 7, message="gone"))
+    assert (envelope.topic, envelope.epoch, envelope.seq, envelope.received_us) == ("status", 0, None, AT_US + 7)
+    status = FeedStatus.from_fields(envelope.data)
+    assert (status.scope, status.topic, status.cause, status.message) == ("m0", "ticker:A", "trimmed", "gone")
+    assert (status.first_missing, status.last_missing, status.count) == (6, 8, 3)
+    assert status.until is not None
+    assert (status.until - status.since).microseconds == 7
+    assert not status.tells_state
+
+
 def test_each_kind_of_hole_has_its_sentence() -> None:
     assert "3 events (6 to 8) were trimmed" in sentence_of("m0", Hole("ticker:A", Cause.TRIMMED, 0, 1, 6, 8))
+    assert "3 events (6 to 8) were forgotten by the server" in sentence_of(
+        "m0", Hole("ticker:A", Cause.LOG_ROLLED_BACK, 0, 1, 6, 8)
+    )
     assert "no longer holds everything after 1970" in sentence_of("m0", Hole(None, Cause.TRIMMED, 0, 1))
     assert "was replaced by another" in sentence_of("m0", Hole(None, Cause.LOG_REPLACED, 0, 1))
 
