@@ -122,8 +122,8 @@ async def test_while_it_waits_it_is_steered_and_stopped(kept: RedisServer, progr
     await program.until(lambda progress: progress.is_paused)
     program.control.resume()
     await program.until(lambda progress: not progress.is_paused)
-    program.control.stop()
-    async with asyncio.timeout(0.9):  # not only when patience with handlers is at an end
+    program.ws.stop(drain=True, timeout=60)
+    async with asyncio.timeout(20):  # not only when patience with handlers is at an end
         await program.control.finished()
 
 
