@@ -1,8 +1,9 @@
 """The envelope: an event with its metadata, as the bytes that channel, latest key and log share.
 
-A msgpack map with eight keys, always in this order: ``v`` version (1), ``t`` topic, ``e`` epoch, ``n`` seq or nil,
-``u`` upstream time in ms or nil, ``r`` received time in µs, ``w`` written time in µs, ``d`` the fields. ``w`` may be
-missing, as the first writers of this version did not know it. A notice has the topic ``status``.
+A msgpack map with up to nine keys, always in this order: ``v`` version (1), ``t`` topic, ``e`` epoch, ``n`` seq or nil,
+``u`` upstream time in ms or nil, ``r`` received time in µs, ``w`` written time in µs, ``f`` the frame as the platform
+sent it, ``d`` the fields. ``w`` may be missing, as the first writers of this version did not know it; ``f`` is, unless
+frames are kept. A notice has the topic ``status``.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ __all__ = [
     "Envelope",
     "decode",
     "encode",
+    "frame_of",
     "log_id",
     "received_us_of",
 ]
@@ -37,6 +39,7 @@ MAX_NESTING: Final = 8
 _SMALL_BYTES: Final = 512
 """An envelope up to this size, as nearly all are, cannot nest deeply enough to exhaust a reader's stack."""
 
+_FRAME_KEY: Final = b"\xa1f"
 _pack = msgpack.packb
 _unpack = msgpack.unpackb
 _new = tuple.__new__
@@ -77,22 +80,31 @@ def encode(
     received_us: int,
     data: dict[str, Any],
     written_us: int | None = None,
+    *,
+    frame: str | None = None,
 ) -> bytes:
-    """Return the envelope's bytes; the same arguments always give the same bytes. Without ``written_us`` no ``w``.
+    """Return the envelope's bytes; the same arguments always give the same bytes.
+
+    Without ``written_us`` there is no ``w``. Without ``frame``, or where that would not fit, there is no ``f``.
 
     Raises:
         EnvelopeError: the result is larger than `MAX_ENVELOPE_BYTES`, or ``data`` holds what msgpack cannot carry.
     """
-    value = {"v": 1, "t": topic, "e": epoch, "n": seq, "u": upstream_ms, "r": received_us, "w": written_us, "d": data}
-    if written_us is None:
-        del value["w"]
+    value = {"v": 1, "t": topic, "e": epoch, "n": seq, "u": upstream_ms, "r": received_us}
+    if written_us is not None:
+        value["w"] = written_us
+    if frame is not None:
+        value["f"] = frame
+    value["d"] = data
     try:
         raw: bytes = _pack(value)
     except (TypeError, ValueError, OverflowError) as exc:
         raise EnvelopeError(f"data of {topic} cannot be packed: {exc}", field="d") from exc
-    if len(raw) > MAX_ENVELOPE_BYTES:
-        raise EnvelopeError(f"{topic}: {len(raw)} bytes are more than {MAX_ENVELOPE_BYTES}", field="d")
-    return raw
+    if len(raw) <= MAX_ENVELOPE_BYTES:
+        return raw
+    if frame is not None:
+        return encode(topic, epoch, seq, upstream_ms, received_us, data, written_us)
+    raise EnvelopeError(f"{topic}: {len(raw)} bytes are more than {MAX_ENVELOPE_BYTES}", field="d")
 
 
 def decode(raw: bytes) -> Envelope:
@@ -127,6 +139,21 @@ def decode(raw: bytes) -> Envelope:
         # tuple.__new__ skips the Python-level constructor of the named tuple: a tenth of the whole decode
         return _new(Envelope, (topic, epoch, seq, upstream_ms, received_us, data, written_us))
     raise _first_fault(value)
+
+
+def frame_of(raw: bytes) -> str | None:
+    """The frame in which the platform sent the event of an envelope; None where it was not kept.
+
+    Raises:
+        EnvelopeError: not a msgpack map.
+    """
+    if _FRAME_KEY not in raw:  # nearly all, at no cost
+        return None
+    try:
+        frame = _unpack(raw, max_bin_len=0, max_ext_len=0).get("f")
+    except Exception as exc:  # noqa: BLE001 - as in `decode`
+        raise _not_an_envelope(exc) from None
+    return frame if type(frame) is str else None
 
 
 def log_id(received_us: int) -> str:

@@ -11,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentexchange_schemas import Envelope, EnvelopeError
-from agentexchange_schemas.envelope import MAX_ENVELOPE_BYTES, MAX_NESTING, decode, encode, log_id, received_us_of
+from agentexchange_schemas.envelope import (
+    MAX_ENVELOPE_BYTES,
+    MAX_NESTING,
+    decode,
+    encode,
+    frame_of,
+    log_id,
+    received_us_of,
+)
 
 from .test_topics import topics
 
@@ -54,6 +62,49 @@ def test_an_envelope_of_a_writer_that_knew_no_written_time_is_read_as_before() -
     old = {name: value for name, value in GOOD.items() if name != "w"}
     assert decode(msgpack.packb(old)) == Envelope("ticker:A", 1, 2, None, 3, {"price": "1"}, written_us=None)
     assert encode("ticker:A", 1, 2, None, 3, {"price": "1"}) == msgpack.packb(old)
+
+
+FRAME = '{"channel":"ticker","data":{"price":"1"}}'
+
+
+def test_a_kept_frame_stands_before_the_fields() -> None:
+    raw = encode("ticker:A", 1, 2, None, 3, {"price": "1"}, 4, frame=FRAME)
+    keys = [*GOOD.items()]
+    assert list(msgpack.unpackb(raw).items()) == [*keys[:-1], ("f", FRAME), keys[-1]]
+
+
+@given(envelopes, st.none() | st.text())
+def test_an_envelope_is_read_as_before_whatever_its_frame(envelope: Envelope, frame: str | None) -> None:
+    raw = encode(*envelope, frame=frame)
+    assert decode(raw) == envelope
+    assert frame_of(raw) == frame
+
+
+def test_a_frame_that_does_not_fit_is_left_out_and_the_event_is_not() -> None:
+    event = ("ticker:A", 1, 2, None, 3, {"price": "1"}, 4)
+    room = MAX_ENVELOPE_BYTES - len(encode(*event, frame="x" * 100_000)) + 100_000
+    assert frame_of(encode(*event, frame="x" * room)) == "x" * room
+    assert encode(*event, frame="x" * (room + 1)) == encode(*event)
+
+
+@pytest.mark.parametrize(
+    ("value", "frame"),
+    [
+        (GOOD, None),
+        (GOOD | {"f": 5}, None),
+        (GOOD | {"f": ["x"]}, None),
+        (GOOD | {"d": {"f": "a field of that name"}}, None),
+        (GOOD | {"f": "x", "d": {"f": "another"}}, "x"),
+    ],
+)
+def test_a_frame_is_text_beside_the_fields(value: dict[str, Any], frame: str | None) -> None:
+    assert frame_of(msgpack.packb(value)) == frame
+
+
+@pytest.mark.parametrize("raw", [msgpack.packb(["f"]), msgpack.packb({"f": b"bytes"}), b"\x82\xa1f", b"\xff\xa1f"])
+def test_what_is_no_map_has_no_frame_to_read(raw: bytes) -> None:
+    with pytest.raises(EnvelopeError):
+        frame_of(raw)
 
 
 @given(st.binary())

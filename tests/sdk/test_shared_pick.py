@@ -33,6 +33,7 @@ envelopes = st.builds(
     st.integers(0, 2**40),
     st.dictionaries(st.sampled_from(["t", "price", "ticker:BTCUSDT"]), st.text(max_size=40), max_size=3),
     st.none() | st.integers(0, 2**40),
+    frame=st.none() | st.text(max_size=40),
 )
 raws = st.one_of(
     envelopes, envelopes.map(reordered), st.binary(max_size=30), envelopes.map(lambda raw: raw[:-1]), st.none()
@@ -54,8 +55,9 @@ def test_it_picks_what_decoding_would(page: list[Any], wanted: set[str]) -> None
     assert picked == [(index, topic) for index, entry in enumerate(page) if (topic := topic_of(entry)) in wanted]
 
 
+@pytest.mark.parametrize("frame", [None, "{}"])
 @pytest.mark.parametrize("written_us", [2, None])
-def test_an_entry_of_another_topic_is_passed_over_undecoded(written_us: int | None) -> None:
-    foreign = encode("ticker:ETHUSDT", 1, 1, None, 1, {"symbol": "ETHUSDT"}, written_us)
+def test_an_entry_of_another_topic_is_passed_over_undecoded(written_us: int | None, frame: str | None) -> None:
+    foreign = encode("ticker:ETHUSDT", 1, 1, None, 1, {"symbol": "ETHUSDT"}, written_us, frame=frame)
     flows = {key_of("ticker:BTCUSDT"): Flow("m0", "ticker:BTCUSDT")}
     assert pick([[b"1-1", [b"e", foreign[:30]]]], flows) == []

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["key_of", "pick"]
 
-_HEADS: Final = (b"\x88\xa1v\x01\xa1t", b"\x87\xa1v\x01\xa1t")  # a map of eight, or without w of seven: v = 1, t = …
+# a map of eight, of nine with f, of seven without either f or w: v = 1, t = …
+_HEADS: Final = (b"\x88\xa1v\x01\xa1t", b"\x89\xa1v\x01\xa1t", b"\x87\xa1v\x01\xa1t")
 _AT: Final = len(_HEADS[0])
 _SHORT: Final = range(0xA0, 0xC0)  # first byte of a string of up to 31 bytes: 0xa0 and the length
 _END: Final = 0xA0 - _AT - 1  # what to take from that byte to get to the string's end

@@ -22,7 +22,7 @@ _TOPIC_AT: Final = 7
 _NIL: Final = b"\xc0"
 
 _match = re.compile(
-    rb"[\x87\x88]\xa1v\x01\xa1t(?:[\xa0-\xbf]|\xd9.)([!-~]+)"
+    rb"[\x87-\x89]\xa1v\x01\xa1t(?:[\xa0-\xbf]|\xd9.)([!-~]+)"
     rb"\xa1e([\x00-\x7f]|\xce.{4})"
     rb"\xa1n([\x00-\x7f]|\xcc.|\xcd..|\xce.{4}|\xcf.{8}|\xc0)"
     rb"\xa1u(?:\xcf.{8}|\xc0)"

@@ -33,6 +33,7 @@ def envelopes(draw: st.DrawFn, received_us: int) -> bytes:
         received_us,
         draw(st.dictionaries(st.text(string.printable, max_size=10), VALUES, max_size=5)),
         draw(st.one_of(st.none(), st.integers(0, 253_402_300_799_999_999))),
+        frame=draw(st.one_of(st.none(), st.text(max_size=20))),
     )
 
 
@@ -69,6 +70,13 @@ def test_what_is_peeked_is_what_is_decoded(raw: bytes) -> None:
     envelope = decode(raw)
     assert place_of(raw) == (envelope.topic, envelope.epoch, envelope.seq, envelope.received_us)
     assert (topic_of(raw), received_of(raw)) == (envelope.topic, envelope.received_us)
+
+
+@pytest.mark.parametrize("written_us", [None, START_US])
+@pytest.mark.parametrize("frame", [None, "{}"])
+def test_to_peek_the_fields_are_not_read(written_us: int | None, frame: str | None) -> None:
+    cut = encode("ticker:A", 7, 3, None, START_US, {"price": "1"}, written_us, frame=frame)[:-3]
+    assert place_of(cut) == ("ticker:A", 7, 3, START_US)
 
 
 @settings(max_examples=60, deadline=None)
