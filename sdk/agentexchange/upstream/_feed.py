@@ -14,9 +14,11 @@ from agentexchange._backoff import backoff
 from agentexchange._tasks import end
 from agentexchange.errors import AuthenticationError, ConnectionError  # noqa: A004 - the documented name
 from agentexchange_schemas import Cause
+from agentexchange_schemas.upstream import parse
 
 from ._auth import AuthJudge, AuthPolicy
 from ._connect import open_connection
+from ._frames import FrameKeeper
 from ._options import FeedOptions
 from ._session import Session
 from ._stats import FeedStats
@@ -75,6 +77,7 @@ class UpstreamFeed:
         self._judge = AuthJudge(auth) if isinstance(auth, AuthPolicy) else auth
         self._options = options or FeedOptions()
         self._on_answer = on_answer
+        self._parse = FrameKeeper(api_key).parse if self._options.keep_frames else parse
         self.stats = FeedStats()
         self._voice = Voice(sink.on_status, self.stats, self._options)
         self._subscriptions = Subscriptions(topics)
@@ -226,6 +229,7 @@ class UpstreamFeed:
             owner=self,
             stats=self.stats,
             options=self._options,
+            parse=self._parse,
         )
 
     def _was_ever_open(self) -> bool:

@@ -46,6 +46,7 @@ class FeedOptions:
         healthy_after_s: a silent session whose requests are all answered is proved healthy after this long.
         compression: whether to offer permessage-deflate. It slows the platform down by a fifth.
         max_frame_bytes: a larger message ends the session.
+        keep_frames: whether an event's fields know the frame that they came in, see `FramedFields`.
         ssl_context: for wss; None verifies against the system's certificates.
         clock: seconds, monotonic. wall: seconds since the Unix epoch. sleep and random: for backoff.
     """
@@ -58,6 +59,7 @@ class FeedOptions:
     healthy_after_s: float = 30.0
     compression: bool = False
     max_frame_bytes: int = MAX_FRAME_BYTES
+    keep_frames: bool = False
     ssl_context: ssl.SSLContext | None = None
     clock: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time

@@ -14,7 +14,6 @@ from agentexchange_schemas.upstream import (
     EventFrame,
     Ping,
     Refusal,
-    parse,
     subscribe_request,
     unsubscribe_request,
 )
@@ -23,11 +22,12 @@ from ._twins import Twins
 from ._verdict import SessionFault
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
     from websockets.asyncio.client import ClientConnection
 
     from agentexchange_schemas import Topic
+    from agentexchange_schemas.upstream import Message
 
     from ._options import FeedOptions, FeedSink
     from ._stats import FeedStats
@@ -82,6 +82,7 @@ class Session:
         owner: SessionOwner,
         stats: FeedStats,
         options: FeedOptions,
+        parse: Callable[[bytes], Message],
     ) -> None:
         self._connection = connection
         self._subscriptions = subscriptions
@@ -89,6 +90,7 @@ class Session:
         self._owner = owner
         self._stats = stats
         self._options = options
+        self._parse = parse
         self._twins = Twins()
         self._outbox: list[str] = []
         self._to_send = asyncio.Event()
@@ -155,7 +157,7 @@ class Session:
 
         So under a flood it would never let anything else run: every few frames the others get their turn.
         """
-        receive, clock, on_event = self._connection.recv, self._options.clock, self._sink.on_event
+        receive, clock, parse, on_event = self._connection.recv, self._options.clock, self._parse, self._sink.on_event
         stats, subscriptions, is_second = self._stats, self._subscriptions, self._twins.is_second
         while True:
             raw = await receive(decode=False)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from agentexchange.candles import CandleSource, SourceChooser
 from agentexchange.candles._time import time_text
 from agentexchange_schemas import Candle, TopicError
+from agentexchange_schemas.frames import FramedFields, frame_in
 
 NOON = 1_767_268_800_000
 MINUTE = 60_000
@@ -55,6 +56,11 @@ def test_auto_takes_upstreams_candle_where_it_comes_first_and_prefers_it_then() 
     assert sources(chooser.upstream(pushed(1), at(1, 3_000))) == ["upstream"]
     assert not chooser.is_waiting
     assert chooser.stats.built_after == 2
+
+
+def test_upstreams_candle_keeps_the_frame_that_it_came_in() -> None:
+    [candle] = SourceChooser("1m").upstream(FramedFields(pushed(0), "as it came"), at(0, 300))
+    assert (candle["source"], frame_in(candle)) == ("upstream", "as it came")
 
 
 def test_auto_builds_again_when_upstream_stays_silent_past_a_span() -> None:

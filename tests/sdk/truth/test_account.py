@@ -8,6 +8,7 @@ from agentexchange.truth import AccountTruth, Snapshot, Span
 from agentexchange.truth._orders import KnownOrders, state_of
 from agentexchange.truth._words import MAX_IDS
 from agentexchange_schemas import Cause, FeedState
+from agentexchange_schemas.frames import FramedFields, frame_in
 
 from ._orders import at, iso, order, portfolio
 
@@ -70,6 +71,16 @@ def test_an_update_from_before_or_after_the_span_is_not(seconds: float) -> None:
     truth = after_a_span(order("1"))
     assert not flagged(truth.order(order("1", "filled", "10", filled_at=iso(seconds))))
     assert not flagged(truth.order(order("2", "filled", "10", filled_at="soon")))
+
+
+def test_a_flagged_event_keeps_the_frame_that_it_came_in() -> None:
+    truth = after_a_span(order("1"), known=portfolio("10", "0"))
+    told = truth.order(FramedFields(order("1", "cancelled", "3"), "of the order"))
+    assert flagged(told)
+    worth, _ = truth.portfolio(FramedFields(portfolio("9", "1"), "of the portfolio"))
+    assert told is not None
+    assert worth is not None
+    assert (frame_in(told), frame_in(worth)) == ("of the order", "of the portfolio")
 
 
 def test_the_dict_that_came_is_not_changed() -> None:
