@@ -9,7 +9,7 @@ import msgpack
 
 from agentexchange_schemas.layout import BATCH_FIELD, RECEIVED_FIELD
 
-from .items import CANDLE, FORMING, Item
+from .items import CANDLE, FORMING, Item, brings_frame
 from .scripts import WRITE_BATCH
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["Batch", "BatchEncoder", "Retention"]
 
 _MAP_OF_EIGHT: Final = b"\x88"
+_MAP_OF_NINE: Final = b"\x89"
+_DATA_KEY_BYTES: Final = 2
 _SECOND_US: Final = 1_000_000
 
 
@@ -55,9 +57,21 @@ class Batch:
 
 
 class BatchEncoder:
-    """Encodes the batches of one scope. The seqs it counts on are the caller's, changed in place."""
+    """Encodes the batches of one scope. The seqs it counts on are the caller's, changed in place.
 
-    def __init__(self, layout: Layout, scope: str, *, worker: str, retention: Retention, publish: str) -> None:
+    ``keeps_frames`` says whether envelopes have the frames that came with their events.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        scope: str,
+        *,
+        worker: str,
+        retention: Retention,
+        publish: str,
+        keep_frames: bool = False,
+    ) -> None:
         self._keys = (
             layout.lease(scope),
             layout.seq(scope),
@@ -70,6 +84,7 @@ class BatchEncoder:
         self._worker = worker
         self._retention = retention
         self._publish = publish
+        self.keeps_frames = keep_frames
         self._count = 0
         self._pack: Callable[[Any], bytes] = msgpack.Packer().pack
 
@@ -129,6 +144,8 @@ class BatchEncoder:
             head = pack({"v": 1, "t": topic, "e": epoch, "n": seq, "u": upstream_ms, "r": received_us})
             # the map's first byte counts its keys: with "w" and "d", which follow packed already, there are two more
             events += (name, entry_id, _MAP_OF_EIGHT + head[1:] + tail + packed)
+        if self.keeps_frames:
+            _put_frames(items, events)
         return touched, events, (last.get(False), last.get(True))
 
     def _trims(self, newest_us: int) -> tuple[int, int, int, int]:
@@ -139,6 +156,15 @@ class BatchEncoder:
             _oldest_ms(newest_us, keep.candle_log_max_age_s),
             keep.candle_log_max_len,
         )
+
+
+def _put_frames(items: list[Item], events: list[str | bytes]) -> None:
+    """Mend the envelopes of events that bring a frame, which were made as if these were fields alone."""
+    for place, item in enumerate(items):
+        packed, raw = item[5], events[3 * place + 2]
+        if brings_frame(packed) and isinstance(raw, bytes):
+            # what comes before it ends with the "d" that it has behind the frame
+            events[3 * place + 2] = _MAP_OF_NINE + raw[1 : -len(packed) - _DATA_KEY_BYTES] + packed
 
 
 def _oldest_ms(newest_us: int, age_s: float) -> int:

@@ -65,6 +65,7 @@ class WorkerConfig:
         interest_grace_s: how long a topic stays subscribed after the last client that wanted it.
         rest_url: where the platform is asked what happened in a blind span of an account; None: it is not asked.
         ssl_context: for wss:// and https://; None verifies against the system's certificates.
+        keep_frames: whether envelopes have the frames in which upstream sent their events.
         tick_stale_after_s: how long ``ticker:all`` may be without any tick before the session is replaced.
         lease_ttl_s: how long a lease lives without a heartbeat.
         beat_s: from one heartbeat to the next.
@@ -97,6 +98,7 @@ class WorkerConfig:
     interest_grace_s: float = 30.0
     rest_url: RestUrl | None = None
     ssl_context: ssl.SSLContext | None = None
+    keep_frames: bool = False
     tick_stale_after_s: float = 10.0
     lease_ttl_s: float = 3.0
     beat_s: float = 1.0

@@ -1,11 +1,19 @@
 """What a scope holds between receive and write: one tuple per event, its fields already packed.
 
-Packing at receive makes the size of every buffer exact, and halves what a waiting event costs in memory.
+Packing at receive makes the size of every buffer exact, and halves what a waiting event costs in memory. A frame that
+is kept stands before the fields, in the same bytes: so it is counted, moved and written again with them.
 """
 
 from __future__ import annotations
 
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import msgpack
+
+from agentexchange_schemas.frames import frame_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = [
     "CANDLE",
@@ -20,10 +28,15 @@ __all__ = [
     "PORTFOLIO",
     "TICKER",
     "Item",
+    "brings_frame",
+    "packer",
 ]
 
 Item: TypeAlias = tuple[int, str, str, str, int | None, bytes]
-"""``(r, flag, topic, name, upstream ms, packed fields)``; name is the topic, or an order's key."""
+"""``(r, flag, topic, name, upstream ms, packed fields)``; name is the topic, or an order's key.
+
+Where the frame is kept, the last one is an envelope's bytes from ``f`` on.
+"""
 
 # The flags of write_batch.lua
 TICKER: Final = "t"
@@ -53,3 +66,25 @@ MAX_DATA_BYTES: Final = 255 * 1024
 
 ITEM_OVERHEAD_BYTES: Final = 220
 """Beside the packed fields: the tuple, its integers, the bytes object's head, the slot in the queue."""
+
+_FRAME_KEY: Final[bytes] = msgpack.packb("f")
+_DATA_KEY: Final[bytes] = msgpack.packb("d")
+
+
+def packer(*, keep_frames: bool) -> Callable[[dict[str, Any]], bytes]:
+    """What packs an event's fields for an item; with ``keep_frames`` with their frame, where it fits beside them."""
+    pack: Callable[[Any], bytes] = msgpack.Packer().pack
+
+    def pack_with_frame(fields: dict[str, Any]) -> bytes:
+        packed, frame = pack(fields), frame_in(fields)
+        if frame is None:
+            return packed
+        kept = _FRAME_KEY + pack(frame) + _DATA_KEY + packed
+        return kept if len(kept) <= MAX_DATA_BYTES else packed
+
+    return pack_with_frame if keep_frames else pack
+
+
+def brings_frame(packed: bytes) -> bool:
+    """Whether a frame stands before the fields: these alone begin as a map does."""
+    return packed[0] == _FRAME_KEY[0]

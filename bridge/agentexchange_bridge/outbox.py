@@ -8,15 +8,13 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-import msgpack
-
 from agentexchange_schemas import Cause, EnvelopeError
 from agentexchange_schemas.envelope import STATUS_TOPIC
 from agentexchange_schemas.events import FINAL_STATUSES, event_time_ms
 from agentexchange_schemas.layout import count_of, order_key
 
 from .buffer import BufferLimits, EventBuffer
-from .items import CANDLE, FINAL_ORDER, FORMING, MAX_DATA_BYTES, NOTICE, ORDER, PORTFOLIO, TICKER, Item
+from .items import CANDLE, FINAL_ORDER, FORMING, MAX_DATA_BYTES, NOTICE, ORDER, PORTFOLIO, TICKER, Item, packer
 from .notices import Narrator, blind_since_us, loss_notices
 from .retained import Forgotten, Retained, RetainLimits
 
@@ -99,7 +97,7 @@ class Outbox:
         self._again: deque[Item] = deque()
         self._flight: list[Batch] = []
         self._retained = Retained(limits.retain)
-        self._pack: Callable[[Any], bytes] = msgpack.Packer().pack
+        self._pack = packer(keep_frames=encoder.keeps_frames)
         self._seqs: dict[str, int] = {}
         self.last_us = 0
         self._tick_time: str | None = None
@@ -333,7 +331,7 @@ class Outbox:
         self.last_us = max(self.last_us, last)
 
     def _packed(self, topic: str, fields: dict[str, Any]) -> bytes:
-        """The fields as they will stand in the envelope.
+        """The fields as they will stand in the envelope, with the frame where it is kept.
 
         Raises:
             EnvelopeError: too large, or something msgpack cannot carry.

@@ -78,6 +78,7 @@ class Worker:
             feed_options or FeedOptions(),
             tick_stale_after_s=config.tick_stale_after_s,
             ssl_context=config.ssl_context,
+            keep_frames=config.keep_frames,
         )
         self._wall = wall_us if feed_options is None else _in_us(feed_options.wall)
         self._on_batch = on_batch
@@ -364,6 +365,7 @@ class Worker:
             worker=self.worker_id,
             retention=config.market_retention if is_market else config.account_retention,
             publish="SPUBLISH" if config.sharded else "PUBLISH",
+            keep_frames=config.keep_frames,
         )
         writer = ScopeWriter(
             scope,

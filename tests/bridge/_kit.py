@@ -63,10 +63,15 @@ def fresh_grant(**changes: Any) -> Grant:
 
 
 def make_outbox(
-    scope: str = "m0", *, worker: str = "w1", wall: Callable[[], int] | None = None, **limits: Any
+    scope: str = "m0",
+    *,
+    worker: str = "w1",
+    wall: Callable[[], int] | None = None,
+    keep_frames: bool = False,
+    **limits: Any,
 ) -> Outbox:
     """An outbox; limits are those of `OutboxLimits`."""
-    encoder = BatchEncoder(LAYOUT, scope, worker=worker, retention=KEEP_ALL, publish="PUBLISH")
+    encoder = BatchEncoder(LAYOUT, scope, worker=worker, retention=KEEP_ALL, publish="PUBLISH", keep_frames=keep_frames)
     clock = {} if wall is None else {"wall": wall}
     return Outbox(scope, encoder=encoder, limits=OutboxLimits(**limits), **clock)
 

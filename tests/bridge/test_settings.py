@@ -40,6 +40,7 @@ def test_defaults_are_a_local_installation_with_the_whole_market() -> None:
     assert [str(topic) for topic in settings.topics] == ["ticker:all"]
     assert settings.http == HttpAddress("127.0.0.1", 9464)
     assert (settings.account, settings.partitions, settings.exit_on_auth_failure) == (True, 1, False)
+    assert not settings.keep_frames
     assert [(account.name, account.key.get_secret_value()) for account in settings.accounts] == [("default", KEY)]
 
 
@@ -81,6 +82,7 @@ def test_every_setting_is_read_from_each_source(tmp_path: Path, monkeypatch: pyt
         "tick_stale_after_s": 20.0,
         "max_sessions": 3,
         "ticker_all_from": 40,
+        "keep_frames": True,
     }
     elsewhere = {"api_key", "api_key_file", "api_secret", "api_secret_file", "accounts"}
     assert set(values) == set(BridgeSettings.model_fields) - elsewhere
@@ -102,11 +104,11 @@ def test_the_worker_gets_what_was_set(monkeypatch: pytest.MonkeyPatch) -> None:
         "worker_id": "w", "lease_ttl_s": "4", "drain_s": "1", "tick_log_age_s": "60", "tick_log_entries": "5000",
         "account_log_age_s": "70", "account_log_entries": "6000", "buffer_ticks": "7000", "buffer_mib": "8",
         "tick_stale_after_s": "30", "max_sessions": "4", "ticker_all_from": "0", "rest_url": "http://localhost:1",
-        "interest_grace_s": "7", "follow_interest": "no",
+        "interest_grace_s": "7", "follow_interest": "no", "keep_frames": "yes",
     }).worker_config()  # fmt: skip
     assert (config.prefix, config.partitions, config.account, config.worker_id) == ("crew", 4, False, "w")
     assert [str(topic) for topic in config.topics] == ["ticker:BTCUSDT"]
-    assert (config.follow_interest, config.interest_grace_s) == (False, 7.0)
+    assert (config.follow_interest, config.interest_grace_s, config.keep_frames) == (False, 7.0, True)
     assert (config.lease_ttl_s, config.drain_s, config.tick_stale_after_s) == (4.0, 1.0, 30.0)
     assert (config.max_sessions, config.ticker_all_from) == (4, None)
     assert (config.market_retention.log_max_age_s, config.market_retention.log_max_len) == (60.0, 5000)

@@ -8,6 +8,7 @@ from agentexchange.upstream import FeedOptions
 from agentexchange.upstream._connect import _MAX_UNSENT_BYTES
 from agentexchange_bridge.pipeline import MAX_TOPICS
 from agentexchange_schemas.envelope import MAX_ENVELOPE_BYTES, MAX_NESTING
+from agentexchange_schemas.frames import MAX_KEPT_FRAME_BYTES
 from agentexchange_schemas.interest import MAX_INTEREST_TOPICS
 from agentexchange_schemas.upstream import MAX_FRAME_BYTES
 
@@ -27,6 +28,7 @@ def test_the_limits_are_those_that_hold() -> None:
         f"| topics that a worker takes | {MAX_TOPICS:,} |",
         f"| answers to pings that the platform leaves unread | {_MAX_UNSENT_BYTES // 2**20} MiB |",
         f"| opening a session | {FeedOptions().open_timeout_s:g} s,",
+        f"| a frame that is [kept](operations.md#frames) | {MAX_KEPT_FRAME_BYTES // 2**10} KiB,",
         f"| an envelope in Redis | {MAX_ENVELOPE_BYTES // 2**10} KiB;",
         f"| a message that a subscriber gets | {4 * MAX_ENVELOPE_BYTES // 2**20} MiB |",
         f"up to {MAX_INTEREST_TOPICS:,} a client",
