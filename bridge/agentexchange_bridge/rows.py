@@ -40,6 +40,7 @@ class Row(NamedTuple):
         written_us: when the bridge wrote it; None where that is unknown.
         source: as `EventMeta.source`, or ``recorded``.
         data: its fields as a handler gets them.
+        frame: as the platform sent it; None where it is not kept, or was not read.
     """
 
     topic: str
@@ -51,6 +52,7 @@ class Row(NamedTuple):
     written_us: int | None
     source: str
     data: Mapping[str, Any]
+    frame: str | None = None
 
     @property
     def kind(self) -> str:
@@ -77,11 +79,11 @@ class Row(NamedTuple):
         }
 
 
-def row_of(scope: str, envelope: Envelope, source: str = RECORDED) -> Row:
+def row_of(scope: str, envelope: Envelope, source: str = RECORDED, *, frame: str | None = None) -> Row:
     """An event that was read from a log or a recording."""
     topic, epoch, seq, upstream_ms, received_us, data, written_us = envelope
     upstream_us = None if upstream_ms is None else upstream_ms * 1000
-    return Row(topic, scope, epoch, seq, upstream_us, received_us, written_us, source, data)
+    return Row(topic, scope, epoch, seq, upstream_us, received_us, written_us, source, data, frame)
 
 
 def row_of_event(data: Mapping[str, Any], meta: EventMeta) -> Row:
@@ -100,8 +102,9 @@ def row_of_event(data: Mapping[str, Any], meta: EventMeta) -> Row:
 
 
 def json_line(row: Row) -> str:
-    """One event as a JSON object, without a line end."""
-    return _to_json(row.metadata() | {"data": row.data})
+    """One event as a JSON object, without a line end; ``frame`` only where it is kept."""
+    kept = {} if row.frame is None else {"frame": row.frame}
+    return _to_json(row.metadata() | kept | {"data": row.data})
 
 
 def iso(us: int | None) -> str | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from agentexchange.recording import topic_of
 from agentexchange_bridge.rows import STATUS, Row, row_of, row_of_event
 from agentexchange_schemas import EnvelopeError, FeedStatus
-from agentexchange_schemas.envelope import decode
+from agentexchange_schemas.envelope import decode, frame_of
 
 from ._shapes import Table
 from ._table import printable
@@ -95,7 +95,7 @@ class EventPrinter:
     def _row(self, scope: str, raw: bytes, source: str) -> Row | None:
         topic = topic_of(raw)
         if self._wanted.takes(topic):
-            return row_of(scope, decode(raw), source)
+            return row_of(scope, decode(raw), source, frame=frame_of(raw))
         if topic == STATUS:
             _say(FeedStatus.from_fields(decode(raw).data))
         return None

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgpack
 
+from agentexchange_bridge.frames import differences, why_none
 from agentexchange_bridge.rows import row_of
+from agentexchange_schemas.envelope import frame_of
 
 from ._table import lag_text, printable, table
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["lines_of", "values_of"]
 
-_NOT_KEPT: Final = "not kept: neither the bridge nor a recorder keeps frames; the fields are as they were sent"
+_ABOVE: Final = "…"  # what stands for the frame in the envelope of people
 
 
 def values_of(found: Found) -> dict[str, Any]:
@@ -34,7 +36,7 @@ def values_of(found: Found) -> dict[str, Any]:
         "size": len(found.raw),
         "upstream_to_received_us": None if row.upstream_us is None else row.received_us - row.upstream_us,
         "received_to_written_us": None if row.written_us is None else row.written_us - row.received_us,
-        "upstream_frame": None,
+        "frame": frame_of(found.raw),
         "data": row.data,
         "envelope": msgpack.unpackb(found.raw),
         "msgpack": found.raw.hex(),
@@ -55,8 +57,10 @@ def lines_of(values: dict[str, Any]) -> Iterator[str]:
     yield from _pairs(_facts(values))
     yield "fields"
     yield from _pairs([(name, _text(value)) for name, value in values["data"].items()])
+    yield from _frame(values["frame"], values["data"])
     yield f"envelope, {values['size']} bytes of msgpack"
-    yield f"  {printable(json.dumps(values['envelope'], ensure_ascii=False))}"
+    envelope = {name: _ABOVE if name == "f" else value for name, value in values["envelope"].items()}
+    yield f"  {printable(json.dumps(envelope, ensure_ascii=False))}"
     for name, heading in (("before", "before it"), ("after", "after it"), ("notices", "notices around it")):
         if values[name]:
             yield heading
@@ -72,8 +76,18 @@ def _facts(values: dict[str, Any]) -> list[tuple[str, str]]:
         ("upstream time", values["upstream_time"] or "not told"),
         ("received", values["received_time"] + _later(values["upstream_to_received_us"])),
         ("written", (values["written_time"] or "not known") + _later(values["received_to_written_us"])),
-        ("upstream frame", _NOT_KEPT),
+        *([("frame", why_none(values["topic"], values["data"]))] if values["frame"] is None else []),
     ]
+
+
+def _frame(frame: str | None, data: dict[str, Any]) -> Iterator[str]:
+    """As the platform sent it, and how the fields differ."""
+    if frame is None:
+        return
+    yield f"frame, {len(frame.encode())} bytes as the platform sent them"
+    yield f"  {printable(frame)}"
+    for words in differences(frame, data):
+        yield f"  {printable(words)}"
 
 
 def _later(delay_us: int | None) -> str:

@@ -62,6 +62,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--from", dest="start", metavar="MOMENT",
         help='where to begin in logs that the file does not have yet: a time, "10m ago", a log id (default: now)',
     )  # fmt: skip
+    where.add_argument(
+        "--keep-frames", action="store_true",
+        help="of the platform: with each event the frame that it came in (of Redis: where the bridge keeps it)",
+    )  # fmt: skip
     add_choice(parser, "record")
     files = parser.add_argument_group("files")
     files.add_argument("--rotate-mb", type=_positive, metavar="N", help="begin a new file after N megabytes")
@@ -125,6 +129,7 @@ def _key(file: Path | None) -> SecretStr | None:
 
 def _straight(args: argparse.Namespace, url: UpstreamUrl, key: SecretStr | None) -> _Maker:
     """How to record from the platform; all checked before the file is touched."""
+    from agentexchange.upstream import FeedOptions
     from agentexchange_bridge.recorder import StraightRecorder
     from agentexchange_schemas import Topic
 
@@ -134,7 +139,8 @@ def _straight(args: argparse.Namespace, url: UpstreamUrl, key: SecretStr | None)
         raise UsageError("record: there is no API key: set AGENTEXCHANGE_API_KEY, or name a file with --api-key-file")
     topics_of(args.topic, "record")
     topics = [Topic.parse(text) for text in args.topic or _DEFAULT_TOPICS]
-    return lambda writer: StraightRecorder(url, key, writer=writer, topics=topics, tell=_tell)
+    options = FeedOptions(keep_frames=args.keep_frames)
+    return lambda writer: StraightRecorder(url, key, writer=writer, topics=topics, tell=_tell, options=options)
 
 
 def _shared(args: argparse.Namespace, url: RedisUrl, key: SecretStr | None) -> _Maker:
@@ -142,6 +148,10 @@ def _shared(args: argparse.Namespace, url: RedisUrl, key: SecretStr | None) -> _
     from agentexchange_bridge.recorder import Recorder, RecorderOptions
     from agentexchange_schemas import account_scope
 
+    if args.keep_frames:
+        raise UsageError(
+            "record: --keep-frames is for ws://; for Redis run the bridge with it, and frames are recorded"
+        )
     accounts = () if key is None or args.scope else (account_scope(key.get_secret_value()),)
     options = partial(
         RecorderOptions,

@@ -25,7 +25,7 @@ EPILOG: Final = """\
 EVENT is the id of a log entry, an event's topic and number (ticker:BTCUSDT@1200, status@3 for a notice), or the id of
 an order, whose newest event is shown. It is looked for in the recordings that are named, or in the logs in Redis:
 market data, and the account whose key is in AGENTEXCHANGE_API_KEY or --api-key-file. The frame in which the platform
-sent it is kept by nothing: its fields are, as they were sent.
+sent it is shown where it was kept: by a bridge, or a recorder of the platform, that runs with --keep-frames.
 
 exit code: 0 shown, 1 not there (what there is instead is said) or failed, 2 bad input
 

@@ -15,6 +15,7 @@ from agentexchange.upstream import AuthJudge, AuthPolicy, FeedOptions, PoolOptio
 from agentexchange_schemas import EnvelopeError, Kind, Topic, account_scope
 from agentexchange_schemas.envelope import STATUS_TOPIC, encode
 from agentexchange_schemas.events import event_time_ms
+from agentexchange_schemas.frames import frame_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -95,7 +96,7 @@ class StraightSink:
         received_us = max(self._last_us + 1, self._wall())
         upstream_ms = None if topic == STATUS_TOPIC else event_time_ms(fields)
         try:
-            raw = encode(topic, self._epoch, seq, upstream_ms, received_us, fields)
+            raw = encode(topic, self._epoch, seq, upstream_ms, received_us, fields, frame=frame_in(fields))
         except EnvelopeError as exc:
             self.too_large += 1
             if self.too_large == 1:
@@ -111,7 +112,10 @@ class StraightSink:
 
 
 class StraightRecorder:
-    """Records topics from the platform, over as many sessions as they need, and reconnects for ever."""
+    """Records topics from the platform, over as many sessions as they need, and reconnects for ever.
+
+    Events are recorded with their frames where ``options`` keep these.
+    """
 
     def __init__(
         self,

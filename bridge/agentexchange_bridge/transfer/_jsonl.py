@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TextIO
 
 from agentexchange_bridge.rows import json_line, row_of
-from agentexchange_schemas.envelope import decode
+from agentexchange_schemas.envelope import decode, frame_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,6 +23,7 @@ def write_lines(runs: Iterable[LaneRun], file: TextIO) -> int:
     """
     count = 0
     for lane, raws in runs:
-        file.writelines(f"{json_line(row_of(lane.scope, decode(raw)))}\n" for raw in raws)
+        rows = (row_of(lane.scope, decode(raw), frame=frame_of(raw)) for raw in raws)
+        file.writelines(f"{json_line(row)}\n" for row in rows)
         count += len(raws)
     return count

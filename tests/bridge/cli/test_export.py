@@ -54,6 +54,22 @@ async def test_a_file_as_json_lines_in_the_recorded_order(day: Path) -> None:
     }  # fmt: skip
 
 
+async def test_json_lines_have_the_frame_of_an_event_that_was_kept_with_it(tmp_path: Path) -> None:
+    raws = [encode("ticker:A", 7, number, None, START_US + number, {"price": "1"}, frame=frame)
+            for number, frame in enumerate((None, '{"price":1}'), 1)]  # fmt: skip
+    day, out = write(tmp_path / "day.axlog", [(MARKET, raws)]), tmp_path / "copy.axlog"
+    for command in (("export", str(day)), ("tail", str(day), "--json")):
+        first, second = (json.loads(line) for line in (await run(*command)).out.splitlines())
+        assert "frame" not in first
+        assert (second["frame"], second["data"]) == ('{"price":1}', {"price": "1"})
+    assert (await run("export", str(day), "--out", str(out))).code == 0
+    assert read(out) == raws
+    assert (await run("diff", str(day), str(out))).code == 0
+    parquet = await run("export", str(day), "--out", str(tmp_path / "day.parquet"))
+    assert parquet.code == 0
+    assert pq.read_table(tmp_path / "day.ticker.parquet").column("extra").to_pylist() == [None, None]
+
+
 async def test_a_span_a_topic_and_a_scope_of_a_file_as_a_smaller_file(day: Path, tmp_path: Path) -> None:
     out = tmp_path / "moment.axlog"
     span = ("--from", log_id(START_US + 2000), "--to", "2026-11-22T09:55:18.006Z")

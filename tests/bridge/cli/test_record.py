@@ -177,6 +177,7 @@ async def test_a_key_that_the_platform_refuses_is_exit_code_1(
         (["--out", "x.axlog", "--url", "ftp://x"], "must begin with ws://"),
         (["--out", "x.axlog", "--url", "file:///day.axlog"], "--url must be a feed"),
         (["--out", "x.axlog", "--url", "ws://x", "--from", "now"], "--scope and --from are for logs in Redis"),
+        (["--out", "x", "--url", "redis://localhost:1", "--keep-frames"], "for Redis run the bridge with it"),
         (["--out", "x.axlog"], "name the Redis server by its URL, or set AGENTEXCHANGE_REDIS_URL"),
         (["--url", "redis://localhost:1"], "required: --out"),
         (["--url", "redis://localhost:1", "--out", "x", "--topic", "tick"], "topic 'tick' is not valid"),

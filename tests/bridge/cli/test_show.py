@@ -53,23 +53,53 @@ async def test_all_of_an_event(day: Path, name: str) -> None:
         "topic": "ticker:BTCUSDT", "scope": "m0", "epoch": 7, "seq": 51, "log_id": "1795341318050-0",
         "upstream_time": "2026-11-22T09:55:17.996000Z", "received_time": "2026-11-22T09:55:18.050000Z",
         "written_time": "2026-11-22T09:55:18.050380Z", "source": "recorded", "log": "log", "log_name": MARKET.log_id,
-        "size": len(EVENT), "upstream_to_received_us": 54_000, "received_to_written_us": 380, "upstream_frame": None,
+        "size": len(EVENT), "upstream_to_received_us": 54_000, "received_to_written_us": 380, "frame": None,
         "data": decode(EVENT).data, "envelope": msgpack.unpackb(EVENT), "msgpack": EVENT.hex(),
     }  # fmt: skip
 
 
-async def test_for_people_it_says_what_nothing_keeps(day: Path) -> None:
+async def test_for_people_it_says_what_is_not_kept_and_how_to_keep_it(day: Path) -> None:
     result = await run("show", "ticker:BTCUSDT@51", str(day), "--context", "1")
     lines = result.out.splitlines()
     assert (result.code, result.err, lines[0]) == (0, "", "m0 ticker:BTCUSDT #51")
-    assert "  received        2026-11-22T09:55:18.050000Z, 54.0 ms later" in lines
-    assert "  written         2026-11-22T09:55:18.050380Z, 380 µs later" in lines
-    assert "upstream frame  not kept: neither the bridge nor a recorder keeps frames" in result.out
+    assert "  received       2026-11-22T09:55:18.050000Z, 54.0 ms later" in lines
+    assert "  written        2026-11-22T09:55:18.050380Z, 380 µs later" in lines
+    assert "  frame          not kept: run the bridge with --keep-frames (frames above 64 KiB are not)" in lines
     assert r"  note    \x1b[31m" in lines
     assert "\x1b" not in result.out
     assert lines[lines.index("before it") + 1].split()[1] == "#50"
     assert lines[lines.index("after it") + 1].split()[1] == "#52"
     assert "cause=upstream_lost" in lines[lines.index("notices around it") + 1]
+
+
+async def test_a_kept_frame_is_shown_as_it_came_with_what_became_of_it(tmp_path: Path) -> None:
+    frame = '{"channel":"orders",\n "data":{"order_id":"o-1","status":"new","quantity":1.50,"note":"\\u001b[31m"}}'
+    fields = {"order_id": "o-1", "status": "new", "fee": None, "quantity": "1.50", "note": "red", "reconciled": True}
+    raw = encode("orders", 7, 1, None, START_US, fields, START_US + 5, frame=frame)
+    recording = write(tmp_path / "t.axlog", [(ACCOUNT, [raw])])
+    assert (await values("orders@1", recording))["frame"] == frame
+    result = await run("show", "orders@1", str(recording))
+    lines = result.out.splitlines()
+    assert "--keep-frames" not in result.out
+    begin = lines.index(f"frame, {len(frame)} bytes as the platform sent them")
+    assert (
+        lines[begin + 1]
+        == r'  {"channel":"orders",\n "data":{"order_id":"o-1","status":"new","quantity":1.50,"note":"\u001b[31m"}}'
+    )
+    assert lines[begin + 2 : begin + 6] == [
+        "  added: reconciled",
+        "  not sent: fee",
+        "  left out: channel",
+        r"  changed: note, from \x1b[31m to red",
+    ]
+    assert lines[begin + 6] == f"envelope, {len(raw)} bytes of msgpack"
+    assert '"f": "…", "d": {"order_id": "o-1"' in lines[begin + 7]
+
+
+async def test_what_has_no_frame_says_why(tmp_path: Path) -> None:
+    built = encode("candles:A:1m", 7, 1, None, START_US, {"symbol": "A", "source": "built"})
+    recording = write(tmp_path / "t.axlog", [(MARKET, [built])])
+    assert "  frame          none: built from ticks" in (await run("show", "candles:A:1m@1", str(recording))).out
 
 
 async def test_how_much_is_around_it_is_a_choice(day: Path) -> None:

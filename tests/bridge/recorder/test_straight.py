@@ -8,6 +8,8 @@ import pytest
 from agentexchange.recording import Recording, RotatingWriter, WriterOptions
 from agentexchange_bridge.recorder._straight import StraightSink
 from agentexchange_schemas import FeedState, FeedStatus, Topic, account_scope
+from agentexchange_schemas.envelope import frame_of
+from agentexchange_schemas.frames import FramedFields
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,6 +56,18 @@ async def test_events_and_states_become_what_a_bridge_would_have_logged(tmp_path
     assert sink.too_large == 1
     assert told == ["feed live", told[1]]
     assert "left out" in told[1]
+
+
+async def test_an_event_that_knows_its_frame_is_recorded_with_it(tmp_path: Path) -> None:
+    fields = {"price": "1", "timestamp": None}
+    with RotatingWriter(tmp_path / "day.axlog", options=WriterOptions(fsync="never")) as writer:
+        sink = sink_into(writer, [], "ticker:all")
+        sink.event("ticker:A", FramedFields(fields, "as it came"))
+        sink.event("ticker:A", fields)
+    with Recording(tmp_path / "day.axlog") as recording:
+        events = list(recording.events())
+    assert [frame_of(event.raw) for event in events] == ["as it came", None]
+    assert [event.envelope.data for event in events] == [fields, fields]
 
 
 async def test_a_file_that_cannot_be_written_ends_the_run_not_the_session(
