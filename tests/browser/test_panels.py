@@ -188,6 +188,9 @@ def test_an_event_opens_with_all_that_is_known(fake: str, open_page: Callable[..
     dialog = page.get_by_role("dialog")
     for part in ("Log id", "Epoch", "Received", "64231.50", "<b>as text</b>", "Before and after"):
         expect(dialog).to_contain_text(part)
+    for part in ('"data": {"symbol": "BTCUSDT"', "Left out: channel", "Changed: price, from 64231.5 to 64231.50"):
+        expect(dialog).to_contain_text(part)
+    assert page.evaluate(FAINT) == []
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     dialog.locator(".ax-near-button").first.click()
     expect(page.get_by_role("dialog")).to_have_count(1)

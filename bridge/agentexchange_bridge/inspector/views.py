@@ -209,6 +209,7 @@ class EventDetail:
         size: of the envelope, in bytes.
         before: up to three events of the same topic before it, oldest first.
         after: up to three after it.
+        frame: as the platform sent it; None where it was not kept.
     """
 
     row: EventRow
@@ -218,6 +219,7 @@ class EventDetail:
     size: int = 0
     before: tuple[EventRow, ...] = ()
     after: tuple[EventRow, ...] = ()
+    frame: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import random
 import time
@@ -261,7 +262,14 @@ class FakeFeed:
         ]
         fields: dict[str, Any] = {"symbol": "BTCUSDT", "price": "64231.50", "volume": "1.5", "note": "<b>as text</b>"}
         return EventDetail(
-            row, f"{key.received_us // 1000}-0", key.received_us + 700, fields, 96, tuple(near[:3]), tuple(near[4:])
+            row,
+            f"{key.received_us // 1000}-0",
+            key.received_us + 700,
+            fields,
+            96,
+            tuple(near[:3]),
+            tuple(near[4:]),
+            json.dumps({"channel": row.kind, "data": fields | {"price": 64231.5}}),
         )
 
     def gaps(self) -> list[GapRow]:

@@ -13,6 +13,7 @@ from agentexchange_bridge.inspector.board import Notices
 from agentexchange_bridge.inspector.past import MomentOptions, TravelFeed, TravelOptions
 from agentexchange_bridge.inspector.views import EventKey
 from agentexchange_schemas import FeedState
+from agentexchange_schemas.envelope import encode
 from tests.bridge.inspector._samples import (
     ACCOUNT,
     CANDLES,
@@ -321,6 +322,18 @@ async def test_a_search_is_bounded() -> None:
     history.read = 0
     assert await feed.events(filter_text="price = 1") == []
     assert history.read <= 44_000
+
+
+async def test_an_event_with_the_frame_that_was_kept() -> None:
+    kept = encode("ticker:A", 7, 1, None, START_US + 1, {"price": "1"}, frame="as it came")
+    raws = [*market(1), kept]
+    feed = travel(ListHistory({LOG: raws}))
+    await feed.go(START_US + SECOND)
+    details = [await feed.event(row.key) for row in await feed.events(limit=10)]
+    assert {detail.row.key.topic: detail.frame for detail in details if detail} == {
+        "ticker:A": "as it came",
+        "ticker:A1": None,
+    }
 
 
 async def test_one_event_with_its_neighbours() -> None:

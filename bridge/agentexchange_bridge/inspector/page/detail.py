@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from nicegui import ui
 
+from agentexchange_bridge.frames import differences, why_none
+
 from .dialog import SideDialog
 from .format import NONE, clock, day_clock, milliseconds, size
 from .parts import facts, fields_of, heading
@@ -31,6 +33,7 @@ async def show_event(viewer: Viewer, key: EventKey, dialog: SideDialog | None = 
         _travel_button(viewer, key, dialog)
         heading("Fields", level=3)
         fields_of(detail.fields)
+        _frame(detail)
         heading("Before and after, of the same topic", level=3)
         _neighbours(viewer, detail, dialog)
 
@@ -62,6 +65,7 @@ def event_facts(detail: EventDetail) -> list[tuple[str, str]]:
         ("Received", f"{day_clock(key.received_us)} UTC{_later(upstream_us, key.received_us)}"),
         ("Written", f"{_time(detail.written_us)}{_later(key.received_us, detail.written_us)}"),
         ("Size", size(detail.size)),
+        *([("Frame", why_none(key.topic, detail.fields))] if detail.frame is None else []),
     ]
 
 
@@ -73,6 +77,16 @@ def _later(before_us: int | None, after_us: int | None) -> str:
     if before_us is None or after_us is None:
         return ""
     return f" (+{milliseconds((after_us - before_us) / 1000)})" if after_us >= before_us else ""
+
+
+def _frame(detail: EventDetail) -> None:
+    """As the exchange sent it, and how the fields differ."""
+    if detail.frame is None:
+        return
+    heading("Frame, as the exchange sent it", level=3)
+    ui.label(detail.frame).classes("ax-frame")
+    for words in differences(detail.frame, detail.fields):
+        ui.label(words[:1].upper() + words[1:]).classes("ax-soft")
 
 
 def _neighbours(viewer: Viewer, detail: EventDetail, dialog: SideDialog) -> None:

@@ -9,7 +9,7 @@ from agentexchange.recording import topic_of
 from agentexchange_bridge.inspector.board import kind_of, order_of, row_of
 from agentexchange_bridge.inspector.views import EventDetail
 from agentexchange_schemas import EnvelopeError
-from agentexchange_schemas.envelope import decode, log_id
+from agentexchange_schemas.envelope import decode, frame_of, log_id
 
 from ._walk import walk
 
@@ -79,11 +79,11 @@ async def detail_of(history: History, key: EventKey) -> EventDetail | None:
             page = await history.back(lane, key.received_us + 1, _NEIGHBOURS, topic=key.topic)
             for envelope, raw in _of_topic(page.raws, key.topic):
                 if (envelope.received_us, envelope.epoch, envelope.seq) == (key.received_us, key.epoch, key.seq):
-                    return await _detail(history, lane, envelope, len(raw))
+                    return await _detail(history, lane, envelope, raw)
     return None
 
 
-async def _detail(history: History, lane: Lane, envelope: Envelope, size: int) -> EventDetail:
+async def _detail(history: History, lane: Lane, envelope: Envelope, raw: bytes) -> EventDetail:
     at_us, topic = envelope.received_us, envelope.topic
     before = await _neighbours(history, lane, topic, at_us, is_back=True)
     after = await _neighbours(history, lane, topic, at_us, is_back=False)
@@ -92,9 +92,10 @@ async def _detail(history: History, lane: Lane, envelope: Envelope, size: int) -
         log_id=log_id(at_us),
         written_us=envelope.written_us,
         fields=envelope.data,
-        size=size,
+        size=len(raw),
         before=tuple(row_of(lane.scope, one) for one in reversed(before)),
         after=tuple(row_of(lane.scope, one) for one in after),
+        frame=frame_of(raw),
     )
 
 

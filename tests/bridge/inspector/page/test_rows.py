@@ -128,7 +128,9 @@ async def test_all_metadata_of_an_event_is_shown() -> None:
     assert facts["Number"] == f"{row.key.seq:,}"
     assert facts["Log id"].endswith("-0")
     assert facts["Written"].endswith("(+0.7 ms)")
-    facts = dict(event_facts(replace(detail, log_id=None, written_us=None)))
+    assert "Frame" not in facts, "it is shown by itself"
+    facts = dict(event_facts(replace(detail, log_id=None, written_us=None, frame=None)))
+    assert "--keep-frames" in facts["Frame"]
     assert facts["Log id"] == "none: it is not in the log"
 
 
