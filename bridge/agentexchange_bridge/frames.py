@@ -40,7 +40,8 @@ def differences(frame: str, fields: Mapping[str, Any]) -> list[str]:
     sent = _sent(frame)
     if sent is None:
         return ["the frame is no JSON object"]
-    return [*_added_and_left_out(sent, fields), *_changed(sent, fields)]
+    found = (*_added_and_left_out(sent, fields), *_changed(sent, fields))
+    return [words.encode(errors="backslashreplace").decode() for words in found]  # JSON can escape what is no text
 
 
 def _sent(frame: str) -> dict[str, Any] | None:

@@ -147,7 +147,7 @@ def frame_of(raw: bytes) -> str | None:
     Raises:
         EnvelopeError: not a msgpack map.
     """
-    if _FRAME_KEY not in raw:  # nearly all, at no cost
+    if _FRAME_KEY not in raw:  # nearly all, without unpacking them
         return None
     try:
         frame = _unpack(raw, max_bin_len=0, max_ext_len=0).get("f")

@@ -45,6 +45,13 @@ def test_the_same_fields_differ_in_nothing(fields: dict[str, Any]) -> None:
     assert differences(json.dumps({"data": fields}), fields) == []
 
 
+def test_what_is_said_is_text_whatever_the_frame_escapes() -> None:
+    assert differences(r'{"\ud800": 1, "price": "\udfff"}', {"price": "1"}) == [
+        r"left out: \ud800",
+        r"changed: price, from \udfff to 1",
+    ]
+
+
 @pytest.mark.parametrize("frame", ["", "[]", "5", "{", "[" * 100_000])
 def test_a_frame_that_says_nothing_is_no_error(frame: str) -> None:
     assert differences(frame, {"price": "1"}) == ["the frame is no JSON object"]
