@@ -79,7 +79,7 @@ async def test_the_frame_is_kept_from_the_bridge_to_a_recording(redis_server: Re
     async with SandboxExchange(rate=0, pairs=3, api_keys=[KEY]) as exchange:
         with worker(exchange.url, redis_server.url, log=tmp_path / "bridge.log", args=args):
             await exchange.control.wait_for_subscriptions(*TOPICS, "orders", "portfolio")
-            await eventually(lambda: _is_live(redis, "m0") and _is_live(redis, ACCOUNT))
+            await eventually(lambda: _is_live(redis, "m0") and _is_live(redis, ACCOUNT), within_s=30)
             push(exchange.control)
             await eventually(lambda: redis.get(LAYOUT.latest(ACCOUNT, "portfolio")))
             await eventually(lambda: redis.get(LAYOUT.latest("m0", "candles:BTCUSDT:1m")))
@@ -106,7 +106,7 @@ async def test_a_bridge_that_is_not_told_to_keeps_none(redis_server: RedisServer
     async with SandboxExchange(rate=0, pairs=3, api_keys=[KEY]) as exchange:
         with worker(exchange.url, redis_server.url, log=tmp_path / "bridge.log"):
             await exchange.control.wait_for_subscriptions("ticker:all", "orders", "portfolio")
-            await eventually(lambda: _is_live(redis, ACCOUNT))
+            await eventually(lambda: _is_live(redis, ACCOUNT), within_s=30)
             exchange.control.push(ORDER)
             raw = await eventually(lambda: redis.get(LAYOUT.latest(ACCOUNT, "orders:o-1")))
         redis.close()
