@@ -145,5 +145,5 @@ def spark(prices: Sequence[float]) -> str:
     top = len(_LEVELS) - 1
     if high <= low:
         return _LEVELS[top // 2] * len(prices)
-    scale = top / (high - low)
-    return "".join(_LEVELS[int((price - low) * scale)] for price in prices)
+    span = high - low  # the highest over it is exactly 1
+    return "".join(_LEVELS[int((price - low) / span * top)] for price in prices)

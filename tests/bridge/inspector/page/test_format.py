@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agentexchange.recording import moment_us
@@ -84,6 +84,7 @@ def test_each_state_has_a_word_and_a_tone(state: FeedState) -> None:
 
 
 @given(st.lists(st.floats(0.000001, 1e9), max_size=60))
+@example([255503365.00933185, 527392282.89431554])
 def test_a_price_line_is_one_character_a_point(prices: list[float]) -> None:
     line = spark(prices)
     assert len(line) == len(prices)
