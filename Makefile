@@ -58,8 +58,8 @@ format: $(VENV)/.dev  ## Apply the formatter and the safe lint fixes
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.dev  ## CPU per event of each stage beside its peers (about two minutes)
-	$(BIN)/python -m bench
+bench: $(VENV)/.dev  ## CPU per event of each stage beside its peers (about four minutes; ARGS="--only wire,shared" for some)
+	$(BIN)/python -m bench $(ARGS)
 
 chaos: $(VENV)/.dev  ## Faults by schedule against real processes, every event checked (SECONDS=60 SEED=1, or SEEDS=1-20)
 	$(BIN)/python -m tests.chaos --seconds $(SECONDS) $(if $(SEEDS),--seeds $(SEEDS),--seed $(SEED)) $(ARGS)

@@ -1,7 +1,8 @@
-"""Run every stage: ``make bench``."""
+"""Run every stage: ``make bench``; or some: ``python -m bench --only wire,shared``."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import time
 from contextlib import ExitStack, contextmanager
@@ -18,7 +19,7 @@ from ._report import Report
 from ._wire import wire_costs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 RATES = (20_000, 45_000, 80_000)
 RATE_S = 4
@@ -199,19 +200,41 @@ def play(source: Child, count: int, rate: int, *, stamp: bool = False, wait: boo
         source.hear()
 
 
+STAGES: dict[str, Callable[[Bench], None]] = {
+    "wire": lambda bench: wire_costs(bench.report),
+    "recording": lambda bench: recording_costs(bench.report),
+    "candles": lambda bench: candle_costs(bench.report),
+    "replay": lambda bench: replay_costs(bench.report, bench.redis_url),
+    "bridge": Bench.whole_worker,
+    "writing": Bench.writing,
+    "shared": Bench.shared,
+    "direct": Bench.direct,
+    "latency": Bench.latency,
+    "interest": Bench.interest,
+}
+
+
+def wanted() -> list[str]:
+    """The stages to run, as the command line names them."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--only", default=",".join(STAGES), help="stages, separated by commas: %(default)s")
+    only: list[str] = parser.parse_args().only.split(",")
+    if unknown := set(only) - set(STAGES):
+        parser.error(f"--only: no such stage: {', '.join(sorted(unknown))}")
+    return only
+
+
 def main() -> None:
-    """Run every stage and show the table."""
+    """Run the stages and show the table."""
+    only = wanted()
     with ExitStack() as stack:
         server = ValkeyServer(appendonly="yes")
         server.start()
         stack.callback(server.stop)
         bench = Bench(f"redis://127.0.0.1:{server.port}")
-        wire_costs(bench.report)
-        recording_costs(bench.report)
-        candle_costs(bench.report)
-        replay_costs(bench.report, bench.redis_url)
-        for stage in (bench.whole_worker, bench.writing, bench.shared, bench.direct, bench.latency, bench.interest):
-            stage()
+        for name, run in STAGES.items():
+            if name in only:
+                run(bench)
         bench.report.show()
 
 

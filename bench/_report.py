@@ -36,9 +36,13 @@ class Report:
         Console(stderr=True).print(f"  {stage}: {what}: {value:,.2f} {unit}", style="dim")
 
     def ratio(self, stage: str, what: str, of: str, to: str, target: str = "") -> None:
-        """Add the ratio of two figures named by their ``what``: ratios hold on a noisy machine, times do not."""
+        """Add the ratio of two figures named by their ``what``, if this run has both.
+
+        Ratios hold on a noisy machine, times do not.
+        """
         value = {row.what: row.value for row in self.rows}
-        self.add(stage, what, value[of] / value[to], "ratio", target)
+        if of in value and to in value:
+            self.add(stage, what, value[of] / value[to], "ratio", target)
 
     def difference(self, stage: str, what: str, of: str, to: str, target: str = "") -> None:
         """Add the difference of two figures named by their ``what``."""
