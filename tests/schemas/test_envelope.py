@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgpack
@@ -218,6 +220,28 @@ def test_what_msgpack_cannot_carry_is_one_error(value: object) -> None:
     with pytest.raises(EnvelopeError, match="ticker:A") as caught:
         encode("ticker:A", 1, 1, None, 1, {"x": value})
     assert caught.value.field == "d"
+
+
+@pytest.mark.parametrize("value", [{"a": {"b": [1, object()]}}, {"a": "y" * MAX_ENVELOPE_BYTES}])
+def test_what_was_refused_leaves_nothing_in_the_next_envelope(value: dict[str, Any]) -> None:
+    before = encode("ticker:A", 1, 1, None, 1, {"x": "y"})
+    with pytest.raises(EnvelopeError):
+        encode("ticker:A", 1, 1, None, 1, value)
+    assert encode("ticker:A", 1, 1, None, 1, {"x": "y"}) == before
+
+
+def test_an_envelope_is_whole_though_other_threads_encode_meanwhile() -> None:
+    class Slow(dict[str, Any]):
+        """Packed entry by entry; another thread has its turn between two."""
+
+        def items(self) -> Any:
+            barrier.wait()
+            return super().items()
+
+    barrier = threading.Barrier(2, timeout=10)
+    with ThreadPoolExecutor(2) as pool:
+        raws = list(pool.map(lambda topic: encode(topic, 1, 1, None, 1, Slow(x=topic)), ["ticker:A", "ticker:B"]))
+    assert [decode(raw).data for raw in raws] == [{"x": "ticker:A"}, {"x": "ticker:B"}]
 
 
 def test_an_envelope_has_a_size_limit() -> None:
