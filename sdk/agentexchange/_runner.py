@@ -187,9 +187,7 @@ class Runner:
 
     async def _run_on_loop(self) -> None:
         items, function, is_plain, clock = self._items, self.handler.function, self.is_plain, time.monotonic
-        calls = self.calls
-        woken = asyncio.Event()
-        self._wake = woken.set
+        calls, new_future = self.calls, asyncio.get_running_loop().create_future
         while True:
             before = clock()
             slice_end = before + _SLICE_S
@@ -217,9 +215,11 @@ class Runner:
             self._look_after(self._on_room)
             if self._finishing:
                 return
-            woken.clear()
+            # a bare future: with an asyncio.Event an event that comes alone costs 1 µs more, a quarter of the whole way
+            woken = new_future()
+            self._wake = partial(_resolve, woken, None)
             self._idle = True
-            await woken.wait()
+            await woken
 
     async def _call_on_loop(self, item: Item) -> BaseException | None:
         async with self._turn:
