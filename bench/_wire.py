@@ -10,6 +10,7 @@ from agentexchange_schemas.envelope import decode, encode
 from agentexchange_schemas.upstream import EventFrame, parse
 
 from ._frames import frames
+from ._recording import START_US, envelopes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -17,17 +18,19 @@ if TYPE_CHECKING:
     from ._report import Report
 
 ROUNDS = 5
+US = START_US + 5_000_000
+META = (START_US // 1_000_000, 5_000, US // 1000, US)  # epoch, seq, upstream's time, received time
 
 
 def wire_costs(report: Report) -> None:
     """Add the cost of each pure function, the best of five rounds over the recorded input."""
     recorded = frames()
     events = [message for message in map(parse, recorded) if isinstance(message, EventFrame)]
-    packed = [encode(event.topic, 1, 1, None, 1, event.fields, 1) for event in events]
+    packed = envelopes()
     report.add("wire", "json.loads", _cost(json.loads, recorded))
     report.add("wire", "frame to event", _cost(parse, recorded), target="4")
     report.add(
-        "wire", "envelope encode", _cost(lambda e: encode(e.topic, 1, 1, None, 1, e.fields, 1), events), target="1"
+        "wire", "envelope encode", _cost(lambda event: encode(event.topic, *META, event.fields, US), events), target="1"
     )
     report.add("wire", "envelope decode", _cost(decode, packed), target="1.5")
 

@@ -8,6 +8,7 @@ frames are kept. A notice has the topic ``status``.
 
 from __future__ import annotations
 
+import struct
 import threading
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -50,6 +51,20 @@ _NIL: Final = type(None)
 _CONTAINERS: Final = frozenset((list, dict))
 _MAX_MS: Final = 253_402_300_799_999  # the end of the year 9999: what a datetime can hold
 _MAX_US: Final = _MAX_MS * 1000 + 999
+
+# How nearly all envelopes look: eight keys in order, an epoch of four bytes, a seq of up to four, times of eight each.
+# What stands before the seq is the same for a topic under one epoch: looked up. Behind it all is at fixed places.
+_MAX_HEADS: Final = 8192
+_heads: dict[bytes, tuple[str, int]] = {}
+_HEAD: Final = b"\x88\xa1v\x01\xa1t"  # a map of eight, v = 1, t = …
+_TOPIC_LENGTH_AT: Final = len(_HEAD)
+_TO_SEQ: Final = 0xA0 - 16  # from the byte there, 0xa0 and the length, to the seq: 7 bytes before the topic, 9 behind
+_TAILS: Final = {
+    first_byte: (tail.unpack_from, tail.size)
+    for seq, first_bytes in (("B", range(0x80)), ("xB", (0xCC,)), ("xH", (0xCD,)), ("xI", (0xCE,)))
+    for tail in (struct.Struct(f">{seq}3sQ3sQ3sQ2s"),)
+    for first_byte in first_bytes
+}
 
 
 class _Packing(threading.local):
@@ -126,6 +141,37 @@ def decode(raw: bytes) -> Envelope:
     Raises:
         EnvelopeError: not an envelope, another version, or a field of a wrong type; ``field`` names it.
     """
+    head = None
+    try:
+        # read at fixed places an envelope takes a fifth less than as a map of eight
+        seq_at = raw[_TOPIC_LENGTH_AT] - _TO_SEQ
+        head, tail = _heads.get(raw[:seq_at]), _TAILS.get(raw[seq_at])
+        if head and tail and len(raw) <= _SMALL_BYTES:
+            topic, epoch = head
+            read, size = tail
+            seq, u, upstream_ms, r, received_us, w, written_us, d = read(raw, seq_at)
+            if (
+                u == b"\xa1u\xcf"
+                and r == b"\xa1r\xcf"
+                and w == b"\xa1w\xcf"
+                and d == b"\xa1d"
+                and upstream_ms <= _MAX_MS
+                and received_us <= _MAX_US
+                and written_us <= _MAX_US
+            ):
+                data = _unpack(raw[seq_at + size :], max_bin_len=0, max_ext_len=0)
+                if type(data) is dict:
+                    # tuple.__new__ skips the Python-level constructor of the named tuple: a tenth of the whole decode
+                    return _new(Envelope, (topic, epoch, seq, upstream_ms, received_us, data, written_us))
+    except Exception:  # noqa: BLE001, S110 - what is not as usual is read, or refused, as a map
+        pass
+    envelope = _decode_map(raw)
+    if head is None:
+        _remember(raw, envelope.topic, envelope.epoch)
+    return envelope
+
+
+def _decode_map(raw: bytes) -> Envelope:
     if len(raw) > MAX_ENVELOPE_BYTES:
         raise EnvelopeError(f"envelope: {len(raw)} bytes are more than {MAX_ENVELOPE_BYTES}", field="envelope")
     try:
@@ -149,9 +195,19 @@ def decode(raw: bytes) -> Envelope:
     ):
         if len(raw) > _SMALL_BYTES:
             _check_nesting(data, MAX_NESTING)
-        # tuple.__new__ skips the Python-level constructor of the named tuple: a tenth of the whole decode
         return _new(Envelope, (topic, epoch, seq, upstream_ms, received_us, data, written_us))
     raise _first_fault(value)
+
+
+def _remember(raw: bytes, topic: str, epoch: int) -> None:
+    """Know the head of a valid envelope again, if it is a usual one."""
+    if not raw.startswith(_HEAD):
+        return
+    head, pack = raw[: raw[_TOPIC_LENGTH_AT] - _TO_SEQ], _packing.pack
+    if head == _HEAD + pack(topic) + pack("e") + pack(epoch) + pack("n"):
+        if len(_heads) >= _MAX_HEADS:
+            _heads.clear()
+        _heads[head] = topic, epoch
 
 
 def frame_of(raw: bytes) -> str | None:

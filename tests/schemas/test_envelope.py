@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgpack
 import pytest
@@ -14,8 +14,11 @@ from hypothesis import strategies as st
 
 from agentexchange_schemas import Envelope, EnvelopeError
 from agentexchange_schemas.envelope import (
+    _MAX_HEADS,
     MAX_ENVELOPE_BYTES,
     MAX_NESTING,
+    _decode_map,
+    _heads,
     decode,
     encode,
     frame_of,
@@ -24,6 +27,9 @@ from agentexchange_schemas.envelope import (
 )
 
 from .test_topics import topics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 int64 = st.integers(min_value=0, max_value=2**63 - 1)
 values = st.recursive(
@@ -107,6 +113,85 @@ def test_a_frame_is_text_beside_the_fields(value: dict[str, Any], frame: str | N
 def test_what_is_no_map_has_no_frame_to_read(raw: bytes) -> None:
     with pytest.raises(EnvelopeError):
         frame_of(raw)
+
+
+usual = st.builds(
+    Envelope,
+    topic=st.sampled_from(["ticker:A", "ticker:BTCUSDT", "candles:" + "B" * 18 + ":15m", "status"]),
+    epoch=st.sampled_from([0xFFFF, 0x10000, 1_795_341_318, 0xFFFF_FFFF]),
+    seq=st.integers(0, 300) | st.integers(65_500, 65_600) | st.just(0xFFFF_FFFF),
+    upstream_ms=st.integers(2**40, 2**41),
+    received_us=st.integers(2**50, 2**51),
+    data=st.dictionaries(st.text(max_size=9), values, max_size=4),
+    written_us=st.integers(2**50, 2**51),
+)
+
+
+def outcome(read: Callable[[bytes], Envelope], raw: bytes) -> object:
+    try:
+        return read(raw)
+    except EnvelopeError as exc:
+        return str(exc), exc.field
+
+
+@given(usual)
+def test_a_usual_envelope_is_read_again_as_the_first_time(envelope: Envelope) -> None:
+    raw = encode(*envelope)
+    assert decode(raw) == decode(raw) == envelope
+    assert list(map(type, decode(raw))) == list(map(type, envelope))
+
+
+@given(usual, st.data())
+def test_what_looks_like_a_usual_envelope_is_read_as_the_map_that_it_is(
+    envelope: Envelope, data: st.DataObject
+) -> None:
+    raw = encode(*envelope)
+    assert decode(raw) == envelope  # its topic and epoch are known from here on
+    at = data.draw(st.integers(0, len(raw) - 1))
+    change = data.draw(st.binary(max_size=3))
+    end = data.draw(st.sampled_from([len(raw), at, at + len(change)]))
+    changed = raw[:at] + change + raw[end:] if end != len(raw) else raw[:at] + change + raw[at + len(change) :] + change
+    assert outcome(decode, changed) == outcome(_decode_map, changed)
+
+
+USUAL: dict[str, Any] = GOOD | {"e": 1_795_341_318, "n": 5000, "u": 2**41, "r": 2**51, "w": 2**51}
+
+
+@pytest.mark.parametrize("key", USUAL)
+@pytest.mark.parametrize("other", [*USUAL, "x"])
+def test_a_usual_envelope_with_other_keys_is_read_as_the_map_that_it_is(key: str, other: str) -> None:
+    decode(msgpack.packb(USUAL))
+    keys = [other if name == key else name for name in USUAL]
+    changed = b"\x88" + b"".join(
+        msgpack.packb(name) + msgpack.packb(value) for name, value in zip(keys, USUAL.values(), strict=True)
+    )
+    assert outcome(decode, changed) == outcome(_decode_map, changed)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("u", value) for value in (None, -1, True, 5, 253_402_300_800_000, 2**64 - 1)),
+        *((field, value) for field in "rw" for value in (None, -1, True, 5, 253_402_300_800_000_000, 2**64 - 1)),
+        *(("n", value) for value in (None, -1, True, 0, 127, 128, 255, 256, 2**16, 2**32 - 1, 2**32)),
+        *(("e", value) for value in (None, 1, 2**32 - 1, 2**32)),
+        *(("t", value) for value in (None, "ticker:B", "ticker:all", "ticker:a", "candles:A:1m", "", "é")),
+        *(("d", value) for value in (None, 1, [1], "x", {1: "x"}, {"x": b"1"}, {"x": msgpack.ExtType(5, b"x")})),
+        ("d", {"x": "y" * 600, "deep": [[[[[[[[[[[]]]]]]]]]]]}),
+        ("v", 2),
+    ],
+)
+def test_a_usual_envelope_with_another_value_is_read_as_the_map_that_it_is(field: str, value: object) -> None:
+    decode(msgpack.packb(USUAL))
+    changed = msgpack.packb(USUAL | {field: value})
+    assert outcome(decode, changed) == outcome(_decode_map, changed)
+    assert outcome(decode, changed) == outcome(_decode_map, changed)  # now that it is known, if it can be
+
+
+def test_topics_and_epochs_without_end_take_no_memory_without_end() -> None:
+    for epoch in range(1_000_000, 1_000_000 + 2 * _MAX_HEADS):
+        assert decode(encode("ticker:A", epoch, 1, None, 1, {})).epoch == epoch
+    assert 0 < len(_heads) <= _MAX_HEADS
 
 
 @given(st.binary())
