@@ -17,7 +17,10 @@ from tests.sdk._acked_client import Call, group_member
 from tests.sdk._shared_client import KEY, eventually
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
     from tests._servers import RedisServer
+    from tests.sdk._acked_client import AckedClient
     from tests.sdk._layout_writer import LayoutWriter
 
 pytestmark = pytest.mark.server
@@ -34,6 +37,26 @@ def order(writer: LayoutWriter, number: int, **more: Any) -> None:
 def pending(writer: LayoutWriter, log: str = LOG) -> int:
     found: Any = writer.client.xpending(log, "executors")
     return int(found["pending"])
+
+
+def write_together(writer: LayoutWriter, numbers: Iterable[int]) -> None:
+    """Orders in one step, so that a member reads as many at once as it takes."""
+    with writer.client.pipeline() as pipe:
+        real, writer.client = writer.client, pipe
+        for number in numbers:
+            order(writer, number)
+        writer.client = real
+        pipe.execute()
+
+
+def counts(member: AckedClient) -> dict[str, int]:
+    stats: dict[str, int] = member.transport.stats()  # type: ignore[attr-defined]
+    return stats
+
+
+def calls(writer: LayoutWriter, command: str) -> int:
+    """How often Redis has run it, in scripts too."""
+    return int(writer.client.info("commandstats").get(f"cmdstat_{command}", {"calls": 0})["calls"])
 
 
 async def joined(writer: LayoutWriter, readers: int = 1) -> None:
@@ -101,8 +124,9 @@ async def test_an_event_is_acknowledged_only_when_its_handler_has_returned(
 
 
 async def test_a_long_handler_keeps_its_claim(account: LayoutWriter, redis_server: RedisServer) -> None:
-    """It takes five times claim_after, while another member is idle."""
-    slow, idle = (group_member(redis_server.url, claim_after_s=0.3) for _ in range(2))
+    """It takes more than twice as long as another member waits before it takes over what nobody renews."""
+    slow = group_member(redis_server.url, claim_after_s=0.3)  # renewed ten times while the other one waits
+    idle = group_member(redis_server.url, claim_after_s=1.0)
     may_return = asyncio.Event()
 
     async def wait(call: Call) -> None:
@@ -114,7 +138,7 @@ async def test_a_long_handler_keeps_its_claim(account: LayoutWriter, redis_serve
         order(account, 1)
         await busy.until(lambda got: bool(got.calls))
         async with idle.running() as other:
-            await asyncio.sleep(1.5)  # the time that passes is what is tested
+            await asyncio.sleep(2.2)  # the time that passes is what is tested
             assert other.calls == []
             may_return.set()
             await eventually(lambda: pending(account) == 0)
@@ -125,14 +149,9 @@ async def test_a_long_handler_keeps_its_claim(account: LayoutWriter, redis_serve
 async def test_what_waits_behind_a_long_handler_goes_to_others(
     account: LayoutWriter, redis_server: RedisServer
 ) -> None:
-    slow, idle = (group_member(redis_server.url, claim_after_s=0.3) for _ in range(2))
+    slow, idle = group_member(redis_server.url, claim_after_s=0.3), patient_member(redis_server.url)
     may_return = asyncio.Event()
-
-    async def wait(call: Call) -> None:
-        if call.fields["order_id"] == "100":
-            await may_return.wait()
-
-    slow.crew.behave = wait
+    slow.crew.behave = until_100(may_return)
     async with slow.running() as busy:
         await joined(account)
         for number in range(300):
@@ -145,6 +164,42 @@ async def test_what_waits_behind_a_long_handler_goes_to_others(
             await busy.until(lambda got: got.ids[-1] == "100")
             await eventually(lambda: pending(account) == 0)
     assert sorted(map(int, busy.ids + other.ids)) == list(range(300))
+
+
+async def test_what_was_given_back_is_not_claimed_again_by_renewing_what_is_kept(
+    account: LayoutWriter, redis_server: RedisServer
+) -> None:
+    """It waited for the long handler after all when nobody had taken it before the next renewal."""
+    slow, late = group_member(redis_server.url, claim_after_s=0.3), patient_member(redis_server.url)
+    may_return = asyncio.Event()
+    slow.crew.behave = until_100(may_return)
+    async with slow.running() as busy:
+        await joined(account)
+        write_together(account, range(300))
+        await busy.until(lambda got: got.calls[-1].fields["order_id"] == "100" if got.calls else False)
+        await eventually(lambda: counts(slow)["given_back"] > 0)
+        renewed = calls(account, "xclaim")
+        await eventually(lambda: calls(account, "xclaim") >= renewed + 3)
+        async with late.running() as other:
+            await eventually(lambda: len(busy.done) + len(other.done) == 299)
+            assert {call.source for call in other.done} == {"live"}
+            may_return.set()
+            await eventually(lambda: pending(account) == 0)
+
+
+def patient_member(url: str) -> AckedClient:
+    """One that takes over what was given back, and what is held only if nobody renewed it for ten seconds."""
+    return group_member(url, claim_after_s=10.0)
+
+
+def until_100(may_return: asyncio.Event) -> Callable[[Call], Awaitable[None]]:
+    """A handler that waits at order 100."""
+
+    async def wait(call: Call) -> None:
+        if call.fields["order_id"] == "100":
+            await may_return.wait()
+
+    return wait
 
 
 async def test_a_failing_handler_is_tried_again_in_order(account: LayoutWriter, redis_server: RedisServer) -> None:
@@ -270,7 +325,7 @@ async def test_unwanted_topics_and_junk_are_acknowledged_unseen(
         order(account, 1)
         await got.until(lambda got: got.ids == ["1"])
         await eventually(lambda: pending(account) == 0)
-        stats = member.transport.stats()  # type: ignore[attr-defined]
+        stats = counts(member)
         assert (stats["handled"], stats["unwanted"], stats["junk"]) == (1, 2, 1)
 
 

@@ -5,7 +5,7 @@
 -- Result: how many were its own. A consumer that then holds nothing is deleted.
 
 local STREAM, GROUP, CONSUMER = KEYS[1], ARGV[1], ARGV[2]
-local LONG_IDLE_MS = 86400000
+local LONG_IDLE_MS = 86400000 -- by which group_renew knows it
 local call = redis.call
 
 local released = 0

@@ -1,4 +1,5 @@
--- Renews a member's claims: only those that are still its own.
+-- Renews a member's claims: only those that are still its own, and not what it has given back (group_release), which is
+-- its own until somebody takes it: renewed, it would wait for this member after all.
 --
 -- KEYS  1 stream
 -- ARGV  1 group  2 consumer  3 at most so many  then pairs: id, delivery count to note (attempts within the member)
@@ -7,12 +8,15 @@
 
 local STREAM, GROUP, CONSUMER, MOST = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3])
 local CHUNK = 500
+local GIVEN_BACK_MS = 86400000 -- how long idle group_release makes an entry look
 local call = redis.call
 
 local held, ids, counts = {}, {}, {}
 for _, pending in ipairs(call('XPENDING', STREAM, GROUP, '-', '+', MOST, CONSUMER)) do
-    ids[#ids + 1] = pending[1]
-    counts[pending[1]] = pending[4]
+    if pending[3] < GIVEN_BACK_MS then
+        ids[#ids + 1] = pending[1]
+        counts[pending[1]] = pending[4]
+    end
 end
 for i = 4, #ARGV, 2 do
     if counts[ARGV[i]] then
