@@ -209,7 +209,7 @@ async def test_draining_waits_for_the_handler_under_way_and_gives_back_the_rest(
     ending = asyncio.create_task(ws.disconnect(drain=True, timeout=20))
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(asyncio.shield(ending), 1.3)  # longer than without draining
-    async with group_member(redis_server.url, claim_after_s=0.5).running() as other:
+    async with group_member(redis_server.url, claim_after_s=10.0).running() as other:  # takes only what is given back
         await reading(account)
         may_return.set()
         await asyncio.wait_for(ending, 10)
