@@ -46,11 +46,11 @@ class Calls:
             digest = int.from_bytes(blake2b(call, digest_size=8).digest())
             self.digests.setdefault(name, array("Q")).append(digest)
 
-        @ws.on_ticker("all")
+        @ws.on_ticker("all", policy="wait")  # a busy machine may make a handler lag: then prices would be conflated
         async def every(data: dict[str, Any], meta: EventMeta) -> None:
             take("all", data, meta)
 
-        @ws.on_ticker("ETHUSDT")
+        @ws.on_ticker("ETHUSDT", policy="wait")
         def one(data: dict[str, Any], meta: EventMeta) -> None:
             take("one", data, meta)
 
@@ -62,7 +62,7 @@ class Calls:
         async def order(data: dict[str, Any], meta: EventMeta) -> None:
             take("order", data, meta)
 
-        @ws.on_portfolio()
+        @ws.on_portfolio(policy="wait")
         async def portfolio(data: dict[str, Any], meta: EventMeta) -> None:
             take("portfolio", data, meta)
 
