@@ -142,7 +142,8 @@ async def test_an_idle_scope_beats_on_though_its_timers_fire_early(
 async def test_a_second_writer_stands_by_and_takes_over_at_once_when_the_first_gives_up(
     redis_server: RedisServer, running: Running
 ) -> None:
-    first, second = make_writer(redis_server.url), make_writer(redis_server.url, worker="w2")
+    """It does not wait for the end of a lease, which would be in ten minutes."""
+    first, second = (make_writer(redis_server.url, worker=worker, ttl_s=600.0) for worker in ("w1", "w2"))
     running.start(first)
     await until(lambda: first.outbox.is_open)
     first.status(live())
@@ -150,10 +151,8 @@ async def test_a_second_writer_stands_by_and_takes_over_at_once_when_the_first_g
     first.tick(*ticker())
     await until(lambda: second.stats.redis is RedisState.READY)
     assert not second.is_owner
-    before = time.monotonic()
     await running.stop(first)
     await until(lambda: second.outbox.is_open)
-    assert time.monotonic() - before < 1.0
     second.status(live())
     second.tick(*ticker())
     await running.stop(second)
@@ -427,18 +426,19 @@ async def test_a_standby_that_takes_over_a_wiped_server_tells_since_when_nobody_
     owner, standby = (make_writer(redis_server.url, worker=worker, ttl_s=0.3) for worker in ("w1", "w2"))
     task = running.start(owner)
     await until(lambda: owner.outbox.is_open)
+    begun_us = time.time_ns() // 1000
     running.start(standby)
     await until(lambda: standby._owner_seen_us)
     task.cancel()
-    died_us = time.time_ns() // 1000
     async with connected(redis_server) as redis:
         await redis.command("FLUSHALL")
+    wiped_us = time.time_ns() // 1000
     await until(lambda: standby.outbox.is_open)
     granted_us = time.time_ns() // 1000
     standby.status(live())
     await running.stop(standby)
     begin, end = notices(await log_of(redis_server), Cause.TAKEOVER)
-    assert died_us - 500_000 <= to_us(begin.since) <= died_us + 50_000
+    assert begun_us <= to_us(begin.since) <= wiped_us
     assert (end.since, end.until) == (begin.since, end.until)
     assert end.until is not None
     assert to_us(end.until) >= granted_us
@@ -564,10 +564,13 @@ async def test_two_rivals_never_write_the_same_seq(redis_server: RedisServer, ru
     for writer in writers:
         running.start(writer)
 
+    epochs: set[int] = set()
+
     async def feed(writer: Any) -> None:
-        for _ in range(300):
+        while len(epochs) < 10:
             if writer.outbox.is_open:
                 writer.tick(*ticker())
+                epochs.add(writer.stats.epoch)
             await asyncio.sleep(0.002)
 
     async with connected(redis_server) as redis:
