@@ -142,9 +142,9 @@ async def test_many_changes_are_written_together(registry: Registry, redis_serve
 async def test_it_is_renewed_while_the_client_lives_and_ends_when_it_died(
     registry: Registry, redis_server: RedisServer
 ) -> None:
-    keeping = Keeping(redis_server.url, "ticker:BTCUSDT", interest_ttl_s=0.6)
+    keeping = Keeping(redis_server.url, "ticker:BTCUSDT", interest_ttl_s=1.5)
     async with keeping.connected():
-        await eventually(lambda: len(registry.versions()) >= 6)
+        await eventually(lambda: len(registry.versions()) >= 5)  # the first one would have ended by now
         assert registry.topics() == {"ticker:BTCUSDT"}
         assert set(registry.versions()) == {1}
     await eventually(lambda: registry.topics() is None)
@@ -281,9 +281,9 @@ async def test_a_crews_rule_lets_a_client_register_and_write_nothing_else(
     rights = crew_rule("ax", [ACCOUNT]).replace(PASSWORD_PLACEHOLDER, "pw").split()
     registry.client.execute_command("ACL", "SETUSER", "crew", *rights)  # type: ignore[no-untyped-call]
     url = redis_server.url.replace("://", "://crew:pw@")
-    client = SharedClient(url, "ticker:BTCUSDT", interest_ttl_s=0.3)
+    client = SharedClient(url, "ticker:BTCUSDT", interest_ttl_s=1.5)
     async with client.running() as got:
-        await eventually(lambda: len(registry.versions()) > 3)
+        await eventually(lambda: len(registry.versions()) >= 5)
         assert registry.topics() == {"ticker:BTCUSDT"}
         writer.ticker("BTCUSDT", "1")
         await got.until(lambda got: got.prices == ["1"])
