@@ -12,6 +12,7 @@ from agentexchange.errors import AuthenticationError
 from agentexchange.errors import ConnectionError as FinalConnectionError
 from agentexchange.latest import LatestReader
 from agentexchange_schemas import Cause, FeedState, FeedStatus, account_scope
+from tests._patience import PATIENCE_S
 from tests.sdk._layout_writer import LayoutWriter
 from tests.sdk._shared_client import KEY, SharedClient, eventually, no_wait
 
@@ -143,11 +144,12 @@ async def test_a_half_dead_subscription_is_replaced(writer: LayoutWriter, redis_
 
 async def test_an_unreachable_redis_is_told_blind_and_stop_ends_the_wait(redis_server: RedisServer) -> None:
     redis_server.kill()
-    client = SharedClient(redis_server.url, "ticker:BTCUSDT")
+    forever = asyncio.Event()
+    client = SharedClient(redis_server.url, "ticker:BTCUSDT", sleep=lambda _delay: forever.wait())
     task = asyncio.create_task(client.transport.run())
     await client.got.until(lambda got: got.states == [FeedState.BLIND])
     client.transport.stop()
-    await asyncio.wait_for(task, 1)
+    await asyncio.wait_for(task, PATIENCE_S)
 
 
 async def test_a_cancelled_run_leaves_nothing_open(writer: LayoutWriter, redis_server: RedisServer) -> None:
@@ -215,7 +217,7 @@ async def test_it_ends_cleanly_at_every_step(writer: LayoutWriter, redis_server:
                 await task
         else:
             client.transport.stop()
-            await asyncio.wait_for(task, 2)
+            await asyncio.wait_for(task, PATIENCE_S)
         assert asyncio.all_tasks() == before
     await eventually(lambda: len(writer.client.client_list()) == 1)
 

@@ -10,6 +10,7 @@ import pytest
 
 from agentexchange._urls import redis_url
 from agentexchange.redis import LinkClosedError, NotRedisError, ReplyError, RespStream, StreamOptions, pack
+from tests._patience import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
     from tests._servers import RedisServer
 
-QUICK = StreamOptions(open_timeout_s=1.0, reply_timeout_s=0.2, idle_probe_s=None)
+QUICK = StreamOptions(open_timeout_s=10.0, reply_timeout_s=0.5, idle_probe_s=None)
+"""To be given up at soon."""
 
 
 @contextlib.asynccontextmanager
@@ -183,18 +185,18 @@ class TestServer:
         self, redis_server: RedisServer, *, is_subscriber: bool
     ) -> None:
         replies: list[Any] = []
-        options = StreamOptions(idle_probe_s=0.05, reply_timeout_s=0.05)
+        options = StreamOptions(idle_probe_s=0.05, reply_timeout_s=1.0)
         on_replies = replies.extend if is_subscriber else None
         async with connected(redis_server.url, on_replies=on_replies, options=options) as stream:
             if is_subscriber:
                 stream.write(pack("SUBSCRIBE", "c"))
             before = stream.bytes_received
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE_S):
                 while stream.bytes_received <= before + 60:  # noqa: ASYNC110 - until several probes were answered
                     await asyncio.sleep(0.01)
             assert not stream.is_closed
             redis_server.stop()
-            assert isinstance(await asyncio.wait_for(stream.wait_closed(), 5), LinkClosedError)
+            assert isinstance(await asyncio.wait_for(stream.wait_closed(), PATIENCE_S), LinkClosedError)
 
     async def test_connections_end_with_close(self, redis_server: RedisServer) -> None:
         async with connected(redis_server.url) as stream:
@@ -213,23 +215,23 @@ class TestPeers:
     async def test_what_is_no_redis_server_is_final(self, junk: bytes) -> None:
         async with peer(lambda _: junk) as url:
             with pytest.raises(NotRedisError, match="does not speak the Redis protocol"):
-                await RespStream.connect(redis_url(url), options=QUICK)
+                await RespStream.connect(redis_url(url))
 
     async def test_a_peer_that_closes_at_once(self) -> None:
         async with peer(lambda _: None) as url:
             with pytest.raises(LinkClosedError, match="closed the connection"):
-                await RespStream.connect(redis_url(url), options=QUICK)
+                await RespStream.connect(redis_url(url))
 
     async def test_junk_later_ends_the_connection_for_a_retry(self) -> None:
-        async with peer(greet_then(b"?")) as url, connected(url, options=QUICK) as stream:
+        async with peer(greet_then(b"?")) as url, connected(url) as stream:
             with pytest.raises(LinkClosedError) as caught:
                 await stream.command("PING")
             assert not isinstance(caught.value, NotRedisError)
 
     async def test_a_reply_that_nothing_asked_for_ends_the_connection(self) -> None:
-        async with peer(greet_then(b"+OK\r\n+OK\r\n")) as url, connected(url, options=QUICK) as stream:
+        async with peer(greet_then(b"+OK\r\n+OK\r\n")) as url, connected(url) as stream:
             assert await stream.command("PING") == b"OK"
-            await asyncio.wait_for(stream.wait_closed(), 5)
+            await asyncio.wait_for(stream.wait_closed(), PATIENCE_S)
 
     async def test_a_reply_beyond_the_bound_ends_the_connection(self) -> None:
         options = StreamOptions(max_reply_bytes=1_000_000)
@@ -300,10 +302,11 @@ class TestTls:
         self, make_redis: Callable[..., RedisServer], certificates: Path
     ) -> None:
         plain, secure = make_redis(), make_redis(tls=certificates)
+        brief = StreamOptions(open_timeout_s=1.0)
         with pytest.raises(LinkClosedError):
-            await RespStream.connect(redis_url(plain.url.replace("redis:", "rediss:")), options=QUICK)
+            await RespStream.connect(redis_url(plain.url.replace("redis:", "rediss:")), options=brief)
         with pytest.raises(LinkClosedError):
-            await RespStream.connect(redis_url(secure.url.replace("rediss:", "redis:")), options=QUICK)
+            await RespStream.connect(redis_url(secure.url.replace("rediss:", "redis:")), options=brief)
 
     async def test_a_missing_file_is_named(self, redis_kind: str) -> None:
         with pytest.raises(NotRedisError, match="cannot be used"):
@@ -314,8 +317,8 @@ class TestTls:
 def test_uvloop_does_the_same(redis_server: RedisServer) -> None:
     uvloop = pytest.importorskip("uvloop")
 
-    async def work(run: Callable[[RespStream], Awaitable[Any]]) -> Any:
-        async with connected(redis_server.url, options=QUICK) as stream:
+    async def work(run: Callable[[RespStream], Awaitable[Any]], **options: Any) -> Any:
+        async with connected(redis_server.url, **options) as stream:
             return await run(stream)
 
     async def stopped(stream: RespStream) -> str:
@@ -326,4 +329,4 @@ def test_uvloop_does_the_same(redis_server: RedisServer) -> None:
         return str(caught.value)
 
     assert uvloop.run(work(lambda stream: stream.command("ECHO", "x"))) == b"x"
-    assert "did not answer in time" in uvloop.run(work(stopped))
+    assert "did not answer in time" in uvloop.run(work(stopped, options=QUICK))
