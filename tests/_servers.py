@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RedisServer", "free_port", "server_binaries", "short_folder"]
 
-_START_TIMEOUT_S = 10.0
+_START_TIMEOUT_S = 30.0
 _POLL_S = 0.005
 _PR_SET_PDEATHSIG = 1
 _PORTS = (15_000, 32_000)

@@ -17,6 +17,7 @@ from agentexchange_bridge.outbox import Outbox, OutboxLimits, wall_us
 from agentexchange_bridge.retained import RetainLimits
 from agentexchange_bridge.writer import ScopeWriter, WriterOptions
 from agentexchange_schemas import Layout, envelope
+from tests._patience import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -109,14 +110,14 @@ def make_writer(
     )
 
 
-async def until(condition: Callable[[], Any], timeout_s: float = 10.0) -> None:
+async def until(condition: Callable[[], Any], timeout_s: float = PATIENCE_S) -> None:
     """Let the loop run until ``condition`` holds."""
     async with asyncio.timeout(timeout_s):
         while not condition():  # noqa: ASYNC110 - what is waited for has no event of its own
             await asyncio.sleep(0.002)
 
 
-async def eventually(condition: Callable[[], Awaitable[Any]], timeout_s: float = 15.0) -> None:
+async def eventually(condition: Callable[[], Awaitable[Any]], timeout_s: float = PATIENCE_S) -> None:
     """Ask again and again until ``condition`` answers yes."""
     async with asyncio.timeout(timeout_s):
         while not await condition():  # noqa: ASYNC110 - a server is asked

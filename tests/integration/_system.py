@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentexchange import AgentExchangeWS
 from tests._hygiene import WATCH
+from tests._patience import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -26,7 +27,7 @@ KEY = "ak_live_integration_secret"
 _POLL_S = 0.02
 
 
-async def eventually(condition: Callable[[], Any], *, within_s: float = 15.0, what: str = "") -> Any:
+async def eventually(condition: Callable[[], Any], *, within_s: float = PATIENCE_S, what: str = "") -> Any:
     """Wait until ``condition`` (sync or async) gives something true, and return it."""
     until = time.monotonic() + within_s
     while True:
@@ -63,7 +64,7 @@ class Worker:
         """Send a signal."""
         self._process.send_signal(number)
 
-    def end(self, number: signal.Signals = signal.SIGTERM, *, within_s: float = 15.0) -> int:
+    def end(self, number: signal.Signals = signal.SIGTERM, *, within_s: float = PATIENCE_S) -> int:
         """Send a signal, wait for the end, and return the exit code."""
         if self._process.poll() is None:
             self._process.send_signal(number)

@@ -14,8 +14,9 @@ from agentexchange._resume.transport import ResumeTransport
 from agentexchange._shared.options import SharedOptions
 from agentexchange._urls import redis_url
 from agentexchange_schemas import Topic
+from tests._patience import PATIENCE_S
 from tests.sdk._recorder import Witness
-from tests.sdk._shared_client import KEY
+from tests.sdk._shared_client import KEY, QUICK
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -79,7 +80,7 @@ class AckedClient:
             yield self.crew
         finally:
             self.transport.stop()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_S):
                 await task
 
 
@@ -96,7 +97,7 @@ def group_member(url: str, *topics: str, group: str = "executors", **options: An
 
 
 def _quick(options: dict[str, Any]) -> dict[str, Any]:
-    shared = {"watch_every_s": 0.02, "log_gather_s": 0.0} | options.pop("shared", {})
+    shared = QUICK | options.pop("shared", {})
     return {"tick_s": 0.01, "retry_first_s": 0.01, "shared": SharedOptions(**shared)} | options
 
 

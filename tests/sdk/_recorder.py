@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from tests._patience import PATIENCE_S
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -36,7 +38,7 @@ class Witness:
     def states(self) -> list[FeedState]:
         return [status.state for status in self.statuses]
 
-    async def until(self, condition: Callable[[Self], bool], *, timeout_s: float = 15.0) -> None:
+    async def until(self, condition: Callable[[Self], bool], *, timeout_s: float = PATIENCE_S) -> None:
         """Wait until ``condition`` holds; an assertion error that shows everything if it never does."""
         try:
             async with asyncio.timeout(timeout_s):

@@ -12,26 +12,28 @@ from agentexchange._shared.options import SharedOptions
 from agentexchange._shared.transport import SharedTransport
 from agentexchange._urls import redis_url
 from agentexchange_schemas import Topic
+from tests._patience import PATIENCE_S
 from tests.sdk._recorder import Recorder
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-__all__ = ["KEY", "SharedClient", "eventually", "no_wait"]
+__all__ = ["KEY", "QUICK", "SharedClient", "eventually", "no_wait"]
 
 KEY = "ak_live_shared_test"
+QUICK: dict[str, Any] = {"watch_every_s": 0.02, "log_gather_s": 0.0, "silent_after_s": 60.0, "replace_after_s": 60.0}
+"""Looks often; and does without the heartbeats of a bridge, which the tests write only where they are about them."""
 
 
 class SharedClient:
     def __init__(self, url: str, *topics: str, **options: Any) -> None:
         self.got = Recorder()
-        quick = {"watch_every_s": 0.02, "log_gather_s": 0.0} | options
         self.transport = SharedTransport(
             redis_url(url),
             SecretStr(KEY),
             dispatcher=self.got,  # type: ignore[arg-type]
             topics=[Topic.parse(topic) for topic in topics],
-            options=SharedOptions(**quick),
+            options=SharedOptions(**(QUICK | options)),
         )
 
     @contextlib.asynccontextmanager
@@ -43,13 +45,13 @@ class SharedClient:
             yield self.got
         finally:
             self.transport.stop()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE_S):
                 await task
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
     """Wait for something that only the server can tell."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while not condition():  # noqa: ASYNC110 - no event of ours tells it
             await asyncio.sleep(0.002)
 

@@ -12,6 +12,7 @@ import pytest
 from agentexchange import EventMeta, FeedState, FeedStatus, OrderUpdate, Ticker, Topic
 from agentexchange._dispatch import Dispatcher
 from agentexchange_schemas import Envelope
+from tests._patience import PATIENCE_S
 from tests.sdk._dispatching import ALL, BTC, ETH, ORDERS, add, running
 
 
@@ -336,7 +337,7 @@ async def test_the_end_waits_a_second_for_calls_under_way_and_no_longer() -> Non
         dispatcher.event(BTC, tick())
         await started.wait()
         dispatcher.finish(deliver=False)
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(PATIENCE_S):
             await task
     assert cancelled.is_set()
     release.set()

@@ -17,6 +17,7 @@ import pytest
 
 from agentexchange_schemas import account_scope
 from agentexchange_schemas.envelope import encode, log_id
+from tests._patience import PATIENCE_S
 from tests.sdk._layout_writer import LayoutWriter
 from tests.sdk._shared_client import KEY
 
@@ -61,7 +62,7 @@ class Program:
 
 async def eventually(condition: Callable[[], bool]) -> None:
     """Rarely enough that reading journals leaves the programs their processor."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while not condition():  # noqa: ASYNC110 - other processes tell it
             await asyncio.sleep(0.03)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentexchange import AgentExchangeWS, FeedStatus, Topic
 from agentexchange.testing import DEMO_KEY, SandboxExchange
+from tests._patience import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -28,7 +29,7 @@ async def connected(ws: AgentExchangeWS) -> AsyncIterator[None]:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE_S):
         while not condition():  # noqa: ASYNC110 - handlers and the sandbox are looked at
             await asyncio.sleep(0.005)
 

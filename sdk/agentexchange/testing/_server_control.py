@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ServerControl", "not_negative"]
 
-_WAIT = 10.0
+_WAIT = 30.0
 _SENDABLE_CLOSE_CODES = (*range(1000, 1004), *range(1007, 1015), *range(3000, 5000))
 _HTTP_STATUS = range(400, 600)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentexchange import AgentExchangeWS, FeedStatus
 from agentexchange_schemas.envelope import encode
+from tests._patience import PATIENCE_S
 from tests.sdk._timeline import Timeline
 from tests.sdk.recording._samples import ACCOUNT, CANDLES, MARKET, START_US, tick, write
 
@@ -113,13 +114,13 @@ class Calls:
         return timeline
 
     async def until(self, count: int) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while len(self.seen) < count:
                 self._changed.clear()
                 await self._changed.wait()
 
     async def play(self) -> list[Any]:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             await self.ws.connect()
         return self.seen
 
@@ -128,6 +129,6 @@ def lanes_of(content: Iterable[tuple[Lane, list[bytes]]]) -> list[tuple[Lane, li
     return [(lane, raws) for lane, raws in content if raws]
 
 
-async def within(work: Awaitable[Any], seconds: float = 10.0) -> Any:
+async def within(work: Awaitable[Any], seconds: float = PATIENCE_S) -> Any:
     async with asyncio.timeout(seconds):
         return await work

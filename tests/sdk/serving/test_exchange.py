@@ -59,7 +59,7 @@ async def test_a_bare_client_sees_the_recorded_spacing(tmp_path: Path, speed: in
             assert await client.raw() == live_frame(raw)
             moments.append(time.monotonic() - began)
     assert all(at_s >= 0.1 + number * 0.01 for number, at_s in enumerate(moments))
-    assert moments[-1] < 3.0
+    assert moments[-1] < 10.0
 
 
 async def test_two_clients_have_a_position_each(tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from tests._patience import PATIENCE_S
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -31,7 +33,7 @@ class Bare:
         await self.socket.send(message if isinstance(message, str | bytes) else json.dumps(message))
 
     async def raw(self) -> str | bytes:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             return await self.socket.recv()
 
     async def next(self) -> Any:
@@ -53,7 +55,7 @@ class Bare:
 
     async def close_code(self) -> int | None:
         """The close code, once the server has closed; frames before it are passed over."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             with suppress(ConnectionClosed):
                 while True:
                     await self.socket.recv()
@@ -75,5 +77,5 @@ def error(code: str) -> dict[str, Any]:
 @asynccontextmanager
 async def bare(url: str, *, key: str = KEY, path: str = "/ws/v1", **options: Any) -> AsyncIterator[Bare]:
     target = f"{url}{path}?api_key={key}"
-    async with connect(target, open_timeout=10, close_timeout=1, logger=QUIET, **options) as socket:
+    async with connect(target, open_timeout=PATIENCE_S, close_timeout=1, logger=QUIET, **options) as socket:
         yield Bare(socket)

@@ -12,6 +12,7 @@ from agentexchange._urls import upstream_url
 from agentexchange.testing import DEMO_KEY
 from agentexchange.upstream import AuthPolicy, FeedOptions, PoolOptions, UpstreamFeed, UpstreamPool
 from agentexchange_schemas import FeedState, FeedStatus, FrameError, Topic
+from tests._patience import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -64,7 +65,7 @@ class Sink:
 
     async def until(self, condition: Callable[[], object]) -> None:
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_S):
                 while not condition():
                     self._changed.clear()
                     await self._changed.wait()
@@ -125,5 +126,5 @@ async def running(feed: UpstreamFeed | UpstreamPool) -> AsyncIterator[asyncio.Ta
         yield task
     finally:
         feed.stop()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             await asyncio.gather(task, return_exceptions=True)

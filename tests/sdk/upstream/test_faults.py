@@ -12,6 +12,7 @@ from websockets.asyncio.server import serve
 
 from agentexchange.testing import SandboxExchange
 from agentexchange_schemas import FeedState, Topic
+from tests._patience import PATIENCE_S
 from tests.sdk._timeline import Timeline
 from tests.sdk.upstream._feeds import Sink, make_feed, running
 
@@ -80,7 +81,7 @@ async def test_a_server_that_stops_reading_and_closing_does_not_hold_up_the_end(
         async with running(feed) as task:
             await sink.until_state(FeedState.LIVE)
             feed.stop()
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(PATIENCE_S):
                 await task
         release.set()
 

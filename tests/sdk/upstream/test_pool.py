@@ -11,6 +11,7 @@ from agentexchange import AuthenticationError, ConnectionError  # noqa: A004 - t
 from agentexchange.testing import SandboxExchange
 from agentexchange.upstream import AuthPolicy
 from agentexchange_schemas import FeedState, Topic
+from tests._patience import PATIENCE_S
 from tests.sdk._timeline import Timeline
 from tests.sdk.upstream._feeds import Sink, make_pool, running
 
@@ -57,7 +58,7 @@ def connection_of(sandbox: SandboxExchange, topic: str) -> int:
 
 async def until(condition: Callable[[], object]) -> None:
     """Wait for something that the sandbox shows."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE_S):
         while not condition():  # noqa: ASYNC110 - the sandbox has no word for it
             await asyncio.sleep(0.005)
 
