@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 RECORD_S = float(os.environ.get("AGENTEXCHANGE_TEST_RECORD_S", "8"))
 """How long the market runs: 600 in the long run."""
 RATE: Final = 5000
+LAST_PRICE: Final = "1.01010101"
+LAST_ORDER: Final = "o-last"
 
 
 @dataclass
@@ -34,6 +36,8 @@ class Calls:
     """What the handlers were called with: a digest of each call by handler, so that millions fit, and each status."""
 
     digests: dict[str, array[int]] = field(default_factory=dict)
+    newest: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    """The last data by handler and topic."""
     statuses: list[FeedStatus] = field(default_factory=list)
     sources: set[str] = field(default_factory=set)
 
@@ -42,6 +46,7 @@ class Calls:
             if meta.source == "latest":  # the value that a live handler is given first; a replay gives none
                 return
             self.sources.add(meta.source)
+            self.newest[name, meta.topic] = data
             call = repr((meta.topic, meta.scope, meta.epoch, meta.seq, meta.received_time, data)).encode()
             digest = int.from_bytes(blake2b(call, digest_size=8).digest())
             self.digests.setdefault(name, array("Q")).append(digest)
@@ -93,7 +98,7 @@ async def test_a_replay_calls_the_handlers_as_the_live_feed_did_blind_span_inclu
                 await asyncio.sleep(RECORD_S / 2)
                 exchange.control.set_rate(0)
                 exchange.control.set_order_rate(0)
-                await _quiet(live)
+                await _has_come(live, exchange)
                 stats = ws.stats()
         assert await recorder.end() == 0
     assert sum(handler.conflated + handler.dropped for handler in stats.handlers) == 0
@@ -117,12 +122,18 @@ async def _replayed(day: Path) -> Calls:
     return calls
 
 
-async def _quiet(calls: Calls) -> None:
-    """Wait until nothing has come for a while: what is under way has arrived."""
-    before = -1
-    while before != (now := sum(map(len, calls.digests.values()))):
-        before = now
-        await asyncio.sleep(1.5)
+async def _has_come(calls: Calls, exchange: SandboxExchange) -> None:
+    """Wait for a last event of each topic that flows: what was under way has arrived before it."""
+    for symbol in exchange.control.symbols:
+        exchange.control.push_tick(symbol, price=LAST_PRICE)
+    exchange.control.push_order({"order_id": LAST_ORDER, "status": "filled"})
+    tickers = [("all", f"ticker:{symbol}") for symbol in exchange.control.symbols] + [("one", "ticker:ETHUSDT")]
+
+    def is_last() -> bool:
+        prices = {calls.newest.get(key, {}).get("price") for key in tickers}
+        return prices == {LAST_PRICE} and calls.newest.get(("order", "orders"), {}).get("order_id") == LAST_ORDER
+
+    await eventually(is_last)
 
 
 def _assert_told_alike(live: list[FeedStatus], replayed: list[FeedStatus]) -> None:
