@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agentexchange import FeedStatus, RecordingError, ReplayProgress, UsageError
+from tests._patience import PATIENCE_S
 from tests.sdk.recording._samples import ACCOUNT, MARKET, START_US, tick, ticks, write
 from tests.sdk.replay._play import BTC, ETH, Calls, a_day, eth, notice, order, within
 
@@ -415,12 +416,12 @@ async def test_disconnect_in_a_handler_returns_at_once(tens: Path) -> None:
 
 @pytest.mark.parametrize("options", [{}, {"drain": True}])
 async def test_disconnect_lets_the_handlers_of_the_event_in_hand_return(tens: Path, options: dict[str, Any]) -> None:
-    calls = Calls(tens)
+    calls, may_return = Calls(tens), asyncio.Event()
 
     @calls.ws.on_ticker("BTCUSDT")
     async def slow(data: Any) -> None:
         calls.put("slow begins")
-        await asyncio.sleep(0.05)
+        await may_return.wait()
         calls.put("slow ends")
 
     @calls.ws.on_ticker("BTCUSDT")
@@ -429,7 +430,10 @@ async def test_disconnect_lets_the_handlers_of_the_event_in_hand_return(tens: Pa
 
     playing = asyncio.create_task(calls.play())
     await calls.until(1)
-    await within(calls.ws.disconnect(**options))
+    ending = asyncio.create_task(calls.ws.disconnect(**options))
+    await asyncio.sleep(0)  # it is under way
+    may_return.set()
+    await within(ending)
     assert calls.seen == ["slow begins", "slow ends", "other"]
     await within(playing)
 
@@ -591,21 +595,21 @@ async def test_a_second_connect_while_it_runs_is_refused(tens: Path) -> None:
 
 
 async def test_slow_sync_handlers_do_not_hold_the_loop(tens: Path) -> None:
-    calls, beats = Calls(tens), []
+    calls, is_under_way, has_beaten = Calls(tens), threading.Event(), threading.Event()
 
     @calls.ws.on_ticker("BTCUSDT")
     def slow(data: Any) -> None:
-        time.sleep(0.02)
+        is_under_way.set()
+        calls.put(has_beaten.wait(PATIENCE_S))
 
     async def beat() -> None:
-        while True:
-            beats.append(1)
-            await asyncio.sleep(0.005)
+        while not is_under_way.is_set():  # noqa: ASYNC110 - a thread's event
+            await asyncio.sleep(0)
+        has_beaten.set()
 
     beating = asyncio.create_task(beat())
-    await calls.play()
-    beating.cancel()
-    assert len(beats) > 10
+    assert await calls.play() == [True] * 10
+    await beating
 
 
 async def test_fast_handlers_leave_the_loop_to_others(tmp_path: Path) -> None:
