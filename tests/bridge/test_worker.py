@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +25,7 @@ from agentexchange_bridge.config import WorkerConfig
 from agentexchange_bridge.notices import to_us
 from agentexchange_bridge.worker import Worker
 from agentexchange_schemas import Cause, FeedState, FeedStatus, Kind, Layout, LayoutError, Topic, account_scope
+from tests._patience import PATIENCE_S
 from tests.bridge._kit import LAYOUT, eventually, read_log, until
 
 if TYPE_CHECKING:
@@ -361,7 +361,7 @@ async def test_a_worker_that_cannot_drain_leaves_after_its_deadline(
     await until(lambda: worker.stats.received[Kind.TICKER] == 10 and not worker.ready)
     worker.stop()
     with structlog.testing.capture_logs() as logs:
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, PATIENCE_S)
     assert any(entry.get("lost", 0) >= 10 for entry in logs)
 
 
@@ -408,21 +408,17 @@ async def test_a_killed_worker_is_followed_and_a_stopped_one_writes_nothing_unde
     epochs = [await writes(exchange, redis, "first")]
     second = start("second")
     await eventually(lambda: registered(redis, 2))
-    killed_at = time.monotonic()
     os.kill(first.pid, signal.SIGKILL)
     epochs.append(await writes(exchange, redis, "second"))
-    assert time.monotonic() - killed_at < 5.0
     third = start("third")
     os.kill(second.pid, signal.SIGSTOP)
     epochs.append(await writes(exchange, redis, "third"))
     os.kill(second.pid, signal.SIGCONT)
     # it comes back, finds itself fenced, and stands by
     await eventually(lambda: redis.command("ZSCORE", LAYOUT.workers, "second"))
-    stopped_at = time.monotonic()
     os.kill(third.pid, signal.SIGTERM)
     epochs.append(await writes(exchange, redis, "second"))
-    assert time.monotonic() - stopped_at < 5.0
-    assert await asyncio.to_thread(third.wait, 10) == 0
+    assert await asyncio.to_thread(third.wait, PATIENCE_S) == 0
     events = await log(redis, "m0")
     assert [event.epoch for event in events] == sorted(event.epoch for event in events)
     assert sorted({event.epoch for event in events}) == epochs == sorted(set(epochs))
