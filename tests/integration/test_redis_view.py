@@ -64,7 +64,14 @@ async def test_channel_latest_and_log_hold_the_same_bytes_under_the_documented_n
             control.push_order({"order_id": "o-1", "status": "filled"})
             control.push_portfolio({"total_equity": "10"})
             base, private = "ax:{m0}:", f"ax:{{{ACCOUNT}}}:"
-            await eventually(lambda: heard.get(f"{private}portfolio") and f"{base}status" in heard)
+
+            def has_come() -> bool:
+                """The last of each scope's: none waits for another's."""
+                count = {channel: len(raws) for channel, raws in heard.items()}
+                market = count.get(f"{base}ticker:BTCUSDT") == 3 and count.get(f"{base}candles:BTCUSDT:1m") == 2
+                return market and f"{private}portfolio" in heard and f"{base}status" in heard
+
+            await eventually(has_come)
             stored = everything(redis)
             assert bridge.end() == 0
     listening.cancel()
