@@ -125,12 +125,12 @@ def recording(calls: Calls) -> Callable[[AgentExchangeWS], None]:
 
             return handler
 
-        for symbol in WATCHED:
-            ws.on_ticker(symbol)(note(f"ticker {symbol}"))
+        for symbol in WATCHED:  # all of them wait: on a busy machine one may lag, and conflate
+            ws.on_ticker(symbol, policy="wait")(note(f"ticker {symbol}"))
         ws.on_candles("PAIR0USDT", "1m")(note("closed candles"))
         ws.on_candles("PAIR0USDT", "1m", closed_only=False)(note("all candles"))
         ws.on_order_update()(note("orders"))
-        ws.on_portfolio()(note("portfolio"))
+        ws.on_portfolio(policy="wait")(note("portfolio"))
 
     return register
 
@@ -139,7 +139,7 @@ def everything(calls: Calls) -> Callable[[AgentExchangeWS], None]:
     """One handler for the whole market."""
 
     def register(ws: AgentExchangeWS) -> None:
-        @ws.on_ticker("all")
+        @ws.on_ticker("all", policy="wait")
         async def note(data: dict[str, Any]) -> None:
             calls["all"].append(data)
 
