@@ -107,7 +107,7 @@ class Process:
         await self._reader
         return self._process.returncode or 0
 
-    async def wait_line(self, pattern: str, *, timeout_s: float = 15.0) -> re.Match[str]:
+    async def wait_line(self, pattern: str, *, timeout_s: float = 30.0) -> re.Match[str]:
         """The first line of its output that matches, also an earlier one.
 
         Raises:
