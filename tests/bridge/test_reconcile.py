@@ -218,7 +218,8 @@ async def test_nothing_is_told_of_a_span_before_what_redis_holds_was_read() -> N
         desk.known.open = [order("left open")[1]]
         desk.own()
         desk.blind_span()
-        await asyncio.sleep(0.01)
+        for _ in range(50):
+            await asyncio.sleep(0)
         assert desk.told(Cause.ORDERS_UNKNOWN) == []
         desk.known.gate.set()
         await desk.settled()

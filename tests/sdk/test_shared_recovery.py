@@ -11,7 +11,7 @@ import pytest
 from agentexchange._urls import redis_url
 from agentexchange.redis import RespStream, StreamOptions
 from agentexchange_schemas import Cause, FeedState, FeedStatus, Topic
-from tests.sdk._shared_client import SharedClient, no_wait
+from tests.sdk._shared_client import SharedClient, eventually, no_wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,7 +85,13 @@ async def test_a_topic_that_missed_nothing_is_not_asked_for_while_others_flow(
     writer: LayoutWriter, redis_server: RedisServer
 ) -> None:
     """One round trip tells that the quiet one is whole; then it is asked for again only when the log has gone on."""
-    client = SharedClient(redis_server.url, BTC, ETH, check_every_s=0.0)
+    looks: list[float] = []
+
+    async def sleep(delay_s: float) -> None:
+        looks.append(delay_s)
+        await asyncio.sleep(delay_s)
+
+    client = SharedClient(redis_server.url, BTC, ETH, check_every_s=0.0, watch_every_s=0.021, sleep=sleep)
     async with client.running() as got:
         writer.ticker("ETHUSDT", "1")
         writer.ticker("BTCUSDT", "1")
@@ -95,8 +101,8 @@ async def test_a_topic_that_missed_nothing_is_not_asked_for_while_others_flow(
         async with asyncio.timeout(5):
             while quiet.place_us < writer.received_us - 1:  # noqa: ASYNC110 - no event tells it
                 await asyncio.sleep(0.005)
-        before = _calls(writer, "hmget")
-        await asyncio.sleep(0.1)
+        before, seen = _calls(writer, "hmget"), looks.count(0.021)
+        await eventually(lambda: looks.count(0.021) >= seen + 4)
         assert _calls(writer, "hmget") == before
         assert client.transport.stats()["recoveries"] == 0
 

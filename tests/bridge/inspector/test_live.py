@@ -281,11 +281,12 @@ async def test_candles_closed_and_forming(redis_server: RedisServer, writer: Lay
         await eventually(lambda: writer.client.pubsub_numsub(writer.layout.channel("m0", topic))[0][1])
         writer.forming(topic, read(candle(0, 4, close="5", is_closed=False)).data)
         writer.forming(topic, b"junk")  # type: ignore[arg-type]
-        for _ in range(500):
-            bars = await feed.candles("BTCUSDT", "1m")
-            if len(bars) == 5:
-                break
-            await asyncio.sleep(0.01)
+
+        async def five() -> list[Any] | None:
+            found = await feed.candles("BTCUSDT", "1m")
+            return found if len(found) == 5 else None
+
+        bars = await eventually(five)
         assert [(bar.close, bar.is_closed) for bar in bars] == [*[(2.0, True)] * 3, (9.0, True), (5.0, False)]
         assert [bar.close for bar in await feed.candles("BTCUSDT", "1m", limit=1)] == [5.0]
         assert await feed.candles("ETHUSDT", "1m") == []

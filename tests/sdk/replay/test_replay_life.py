@@ -469,7 +469,7 @@ async def test_stop_while_paused_or_waiting_ends_it_at_once(tens: Path) -> None:
         if query == "speed=0":
             calls.control.pause()
         playing = asyncio.create_task(calls.play())
-        await asyncio.sleep(0.05)
+        await (until_paused(calls.control) if query == "speed=0" else calls.until(1))
         calls.ws.stop()
         await within(playing)  # the next event would come in a day
 
