@@ -68,7 +68,7 @@ async def test_without_an_answer_the_connection_is_closed_with_1000(exchange: Lo
         assert await client.close_code() == 1000
 
 
-@pytest.mark.sandbox_exchange(pong_timeout=0.5)
+@pytest.mark.sandbox_exchange(pong_timeout=2.0)
 async def test_one_answer_settles_all_pings_before_it(exchange: LocalExchange) -> None:
     control = exchange.control
     async with bare(exchange.url) as client, bare(exchange.url) as witness:
