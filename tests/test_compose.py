@@ -19,6 +19,7 @@ from compose_spec import PyOptions
 from agentexchange_bridge.demo._processes import Process, child_environment
 from agentexchange_bridge.demo._stage import http_get
 from agentexchange_bridge.http import HttpAddress
+from tests._patience import PATIENCE_S
 from tests._servers import free_port, server_binaries
 
 if TYPE_CHECKING:
@@ -229,7 +230,7 @@ async def page_of(bridge: Process) -> HttpAddress:
 
 async def until_ready(page: HttpAddress, role: str) -> None:
     """Return when a worker says that it is ready, in this role."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while f'"ready": true, "role": "{role}"' not in await http_get(page, "/readyz"):  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.02)
 

@@ -55,15 +55,16 @@ def without_escapes(text: bytes) -> str:
 
 
 def assert_all_gone(children: list[psutil.Process]) -> None:
-    _, alive = psutil.wait_procs(children, timeout=10)
+    _, alive = psutil.wait_procs(children, timeout=30)
     assert alive == []
 
 
 def test_a_few_seconds_show_two_sessions_three_consumers_and_equal_events(folder: Path) -> None:
     wanted = "upstream sessions: 2, consumers: 3"
-    text, children = run_through("3")
-    if wanted not in text:  # a busy machine
-        text, children = run_through("15")
+    for seconds in ("3", "15", "40"):  # the longer ones on a busy machine
+        text, children = run_through(seconds)
+        if wanted in text:
+            break
     assert len(children) == 6  # server, sandbox, bridge, three consumers
     assert wanted in text
     assert re.search(r"BTCUSDT \d+\.\d+", text)

@@ -45,7 +45,7 @@ def run(command: str, folder: Path) -> str:
         env=os.environ | {"AGENTEXCHANGE_API_KEY": KEY},
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=100,
         check=False,
     )
     assert result.returncode == 0, f"{command}\n{result.stdout}{result.stderr}"
