@@ -262,8 +262,8 @@ class ScopeWriter:
                 await self._work()
 
     async def _work(self) -> None:
-        """Wait for something to write, or for the next heartbeat."""
-        if self.outbox.backlog:
+        """Wait for something to write, or for the next heartbeat: it may have come due before the last was answered."""
+        if self.outbox.backlog or self._is_beat_due:
             return
         self._wake.clear()
         self._is_idle = True

@@ -224,6 +224,43 @@ async def test_a_writer_whose_process_slept_asks_before_it_writes(redis_server: 
         assert await redis.command("XLEN", LAYOUT.log("m0")) == 1
 
 
+async def test_a_heartbeat_whose_answer_comes_after_the_next_is_due_is_followed_by_it(
+    redis_server: RedisServer, running: Running
+) -> None:
+    """With nothing to write the writer slept on, until its lease was over and anybody could take the scope."""
+    writer = make_writer(redis_server.url, ttl_s=60.0)
+    running.start(writer)
+    await until(lambda: writer.outbox.is_open)
+
+    async def is_overdue() -> bool:
+        """One heartbeat has no answer yet, and the next one is due."""
+        for _ in range(10):
+            if not writer._is_beat_due:
+                return False
+            await asyncio.sleep(0)
+        return True
+
+    async with connected(redis_server) as redis:
+        redis_server.stop()
+        await eventually(is_overdue)
+        redis_server.cont()
+        beaten = await _calls(redis, "evalsha")
+
+        async def has_beaten() -> bool:
+            return await _calls(redis, "evalsha") >= beaten + 3
+
+        await eventually(has_beaten)
+    await running.stop(writer)
+
+
+async def _calls(redis: RespStream, command: str) -> int:
+    """How often Redis has run it."""
+    for line in (await redis.command("INFO", "commandstats")).decode().splitlines():
+        if line.startswith(f"cmdstat_{command}:calls="):
+            return int(line.partition("=")[2].partition(",")[0])
+    return 0
+
+
 async def test_an_expired_lease_that_nobody_took_is_taken_again_and_nothing_is_lost(
     redis_server: RedisServer, running: Running
 ) -> None:
