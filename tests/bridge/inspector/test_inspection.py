@@ -105,11 +105,9 @@ async def everything_is_there(feed: Feed) -> None:
     await eventually(lambda: len(feed.symbols()) == 5)
     await eventually(lambda: feed.account(OWN).orders and feed.account(OWN).portfolio)
     await eventually(lambda: {row.name for row in feed.overview().clients} >= {"listener"})
-    overview = feed.overview()
-    assert {row.state for row in overview.scopes} == {FeedState.LIVE}
-    assert len(overview.workers) == 1
-    assert set(overview.workers[0].scopes) == {"m0", OWN}
-    assert overview.memory_bytes
+    await eventually(lambda: {row.state for row in feed.overview().scopes} == {FeedState.LIVE})
+    await eventually(lambda: [set(row.scopes) for row in feed.overview().workers] == [{"m0", OWN}])
+    await eventually(lambda: feed.overview().memory_bytes)
     await eventually(lambda: all(row.memory_bytes for row in feed.overview().logs if row.entries))
     rows = await feed.events()
     assert await feed.event(rows[-1].key) is not None
