@@ -57,12 +57,13 @@ async def redis(redis_server: RedisServer) -> AsyncIterator[RespStream]:
 def new_worker(exchange: SandboxExchange, server: RedisServer, worker_id: str = "w1", **changes: Any) -> Worker:
     options = {"feed_options": changes.pop("feed_options", None)}
     quick = {"beat_s": 0.1, "standby_s": 0.05, "redis_backoff_cap_s": 0.1}
+    calm = {"tick_stale_after_s": 3600.0}  # most tests have an exchange that ticks only when it is told to
     one = {"accounts": (Account("default", api_key_secret(KEY)),)}
     config = WorkerConfig(
         upstream_url=upstream_url(exchange.url),
         redis_url=redis_url(server.url),
         worker_id=worker_id,
-        **quick | one | changes,
+        **quick | calm | one | changes,
     )
     return Worker(config, **options)
 
@@ -74,7 +75,7 @@ async def running(*workers: Worker) -> AsyncIterator[None]:
         yield
         for worker in workers:
             worker.stop()
-        await asyncio.wait_for(asyncio.gather(*tasks), 15)
+        await asyncio.wait_for(asyncio.gather(*tasks), PATIENCE_S)
     finally:
         for task in tasks:
             task.cancel()
