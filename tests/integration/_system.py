@@ -21,9 +21,11 @@ from tests._patience import PATIENCE_S
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
-__all__ = ["KEY", "Worker", "client", "eventually", "worker"]
+__all__ = ["KEY", "TICKS_ON_DEMAND", "Worker", "client", "eventually", "worker"]
 
 KEY = "ak_live_integration_secret"
+TICKS_ON_DEMAND = ("--tick-stale-after-s", "3600")
+"""For a worker whose exchange sends no ticks of its own: it shall not take the session for broken meanwhile."""
 _POLL_S = 0.02
 
 

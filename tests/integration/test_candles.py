@@ -257,7 +257,7 @@ async def test_a_forming_candle_goes_on_in_another_process(redis_server: RedisSe
         return any(fields["trades"] == trades for fields in got[DAY])
 
     async with SandboxExchange(rate=0, pairs=3, api_keys=[KEY]) as exchange:
-        args = ("--topic", DAY, "--candles", "build")
+        args = ("--topic", DAY, "--candles", "build", *_system.TICKS_ON_DEMAND)
 
         async def tick_until(trades: int) -> None:
             """One tick, once it is known to be seen."""
@@ -287,7 +287,7 @@ async def test_a_forming_candle_goes_on_in_another_process(redis_server: RedisSe
 async def test_a_handler_is_all_it_takes(redis_server: RedisServer, tmp_path: Path) -> None:
     got: Candles = defaultdict(list)
     async with SandboxExchange(rate=0, pairs=3, api_keys=[KEY]) as exchange:
-        args = ("--topic", "ticker:BTCUSDT")
+        args = ("--topic", "ticker:BTCUSDT", *_system.TICKS_ON_DEMAND)
         with _system.worker(exchange.url, redis_server.url, log=tmp_path / "worker.log", args=args):
             await exchange.control.wait_for_subscriptions("ticker:BTCUSDT")
             async with client(redis_server.url, noting(got, QUARTER, closed_only=False)):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agentexchange.testing import SandboxExchange
-from tests.integration._system import KEY, client, eventually, worker
+from tests.integration._system import KEY, TICKS_ON_DEMAND, client, eventually, worker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -91,7 +91,9 @@ async def test_two_hundred_topics_of_shared_clients_over_ten_sessions_at_most(
     config.write_text("topics = []\nmax_sessions = 10\n")
     topics = {topic for crew in crews for topic in crew.topics} - {"orders"}
     assert len(topics) == 199
-    with worker(exchange.url, redis_server.url, log=tmp_path / "worker.log", args=("--config", str(config))):
+    with worker(
+        exchange.url, redis_server.url, log=tmp_path / "worker.log", args=("--config", str(config), *TICKS_ON_DEMAND)
+    ):
         async with client(redis_server.url, crews[0].register), client(redis_server.url, crews[1].register):
             await exchange.control.wait_for_subscriptions("ticker:all", "orders", *candles)
             await eventually(lambda: all((None, "live") in crew.states for crew in crews))

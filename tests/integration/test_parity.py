@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agentexchange.testing import SandboxExchange
-from tests.integration._system import KEY, client, eventually, worker
+from tests.integration._system import KEY, TICKS_ON_DEMAND, client, eventually, worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -179,7 +179,7 @@ async def test_the_same_frames_give_the_same_calls(redis_server: RedisServer, tm
             return True
 
         # what is built differs by when each of the two was started; tests/integration/test_candles.py compares that
-        topics = ("--topic", "ticker:all", "--topic", "candles:PAIR0USDT:1m", "--candles", "upstream")
+        topics = ("--topic", "ticker:all", "--topic", "candles:PAIR0USDT:1m", "--candles", "upstream", *TICKS_ON_DEMAND)
         with worker(exchange.url, redis_server.url, log=tmp_path / "worker.log", args=topics):
             await exchange.control.wait_for_subscriptions("ticker:all", "candles:PAIR0USDT:1m", "orders", "portfolio")
             async with (

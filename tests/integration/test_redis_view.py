@@ -12,7 +12,7 @@ from redis.asyncio import Redis as AsyncRedis
 from agentexchange.testing import SandboxExchange
 from agentexchange_schemas import account_scope
 from agentexchange_schemas.envelope import Envelope, decode, encode, log_id
-from tests.integration._system import KEY, eventually, worker
+from tests.integration._system import KEY, TICKS_ON_DEMAND, eventually, worker
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,7 +51,7 @@ async def test_channel_latest_and_log_hold_the_same_bytes_under_the_documented_n
 
     listening = asyncio.create_task(listen())
     async with SandboxExchange(rate=0, api_keys=[KEY], subscription_limit=None) as exchange:
-        topics = ("--topic", "ticker:all", "--topic", "candles:BTCUSDT:1m", "--candles", "upstream")
+        topics = ("--topic", "ticker:all", "--topic", "candles:BTCUSDT:1m", "--candles", "upstream", *TICKS_ON_DEMAND)
         with worker(exchange.url, redis_server.url, log=tmp_path / "worker.log", args=topics) as bridge:
             control = exchange.control
             await control.wait_for_subscriptions("ticker:all", "candles:BTCUSDT:1m", "orders", "portfolio")

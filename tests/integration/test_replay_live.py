@@ -17,7 +17,7 @@ from agentexchange import AgentExchangeWS, EventMeta, FeedState, FeedStatus
 from agentexchange.recording import Recording
 from agentexchange.testing import SandboxExchange
 from tests.bridge.cli._run import start
-from tests.integration._system import KEY, client, eventually, worker
+from tests.integration._system import KEY, TICKS_ON_DEMAND, client, eventually, worker
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,14 +86,14 @@ async def test_a_replay_calls_the_handlers_as_the_live_feed_did_blind_span_inclu
     async with SandboxExchange(rate=0, order_rate=0, api_keys=[KEY]) as exchange:
         recorder = start("record", "--url", redis_server.url, "--out", str(day), "--block-s", "0.5", key=KEY)
         async with recorder, client(redis_server.url, live.register, max_queue=1_000_000) as ws:
-            with worker(exchange.url, redis_server.url, log=tmp_path / "first.log") as bridge:
+            with worker(exchange.url, redis_server.url, log=tmp_path / "first.log", args=TICKS_ON_DEMAND) as bridge:
                 await exchange.control.wait_for_subscriptions("ticker:all", "orders", timeout=20)
                 await eventually(day.exists)
                 exchange.control.set_rate(RATE)
                 exchange.control.set_order_rate(20)
                 await asyncio.sleep(RECORD_S / 2)  # the market itself: its length is what is recorded
                 bridge.end(signal.SIGKILL)
-            with worker(exchange.url, redis_server.url, log=tmp_path / "second.log"):
+            with worker(exchange.url, redis_server.url, log=tmp_path / "second.log", args=TICKS_ON_DEMAND):
                 await eventually(lambda: "takeover" in {status.cause for status in live.statuses}, within_s=30)
                 await asyncio.sleep(RECORD_S / 2)
                 exchange.control.set_rate(0)

@@ -14,7 +14,7 @@ from agentexchange.serving import RecordedExchange
 from agentexchange_schemas import account_scope
 from agentexchange_schemas.envelope import decode, encode
 from tests.integration._pages import prepared, run_block
-from tests.integration._system import KEY, client, eventually, worker
+from tests.integration._system import KEY, TICKS_ON_DEMAND, client, eventually, worker
 from tests.sdk.recording._samples import write
 from tests.test_docs import BLOCKS
 
@@ -150,7 +150,7 @@ async def test_a_whole_bridge_is_fed_by_it(day: Path, redis_server: RedisServer,
     calls: dict[str, list[dict[str, Any]]] = defaultdict(list)
     async with RecordedExchange(day, speed=50, shared_clock=True) as exchange:
         exchange.control.pause()
-        with worker(exchange.url, redis_server.url, log=tmp_path / "worker.log"):
+        with worker(exchange.url, redis_server.url, log=tmp_path / "worker.log", args=TICKS_ON_DEMAND):
             async with client(redis_server.url, listening(calls, **WAIT)):
                 await exchange.control.wait_for_subscriptions("ticker:all", "orders", "candles:BTCUSDT:1m")
                 exchange.control.resume()
@@ -170,7 +170,7 @@ async def test_a_bridge_builds_the_candles_that_are_not_pushed(
 
     async with RecordedExchange(day, speed=50, shared_clock=True, candles=False) as exchange:
         exchange.control.pause()
-        with worker(exchange.url, redis_server.url, log=tmp_path / "worker.log"):
+        with worker(exchange.url, redis_server.url, log=tmp_path / "worker.log", args=TICKS_ON_DEMAND):
             async with client(redis_server.url, register):
                 await exchange.control.wait_for_subscriptions("ticker:all", "candles:BTCUSDT:1m")
                 exchange.control.resume()

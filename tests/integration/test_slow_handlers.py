@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agentexchange.testing import SandboxExchange
-from tests.integration._system import KEY, client, eventually, worker
+from tests.integration._system import KEY, TICKS_ON_DEMAND, client, eventually, worker
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,7 +51,7 @@ async def test_a_handler_that_hangs_delays_nobody_else(redis_server: RedisServer
             got["orders"].append(data["order_id"])
 
     async with SandboxExchange(rate=0, api_keys=[KEY], heartbeat_interval=0.1, pong_timeout=10.0) as exchange:
-        with worker(exchange.url, redis_server.url, log=tmp_path / "worker.log"):
+        with worker(exchange.url, redis_server.url, log=tmp_path / "worker.log", args=TICKS_ON_DEMAND):
             control = exchange.control
             await control.wait_for_subscriptions("ticker:all")
 
