@@ -461,9 +461,9 @@ async def test_a_standby_that_takes_over_a_wiped_server_tells_since_when_nobody_
     redis_server: RedisServer, running: Running
 ) -> None:
     owner, standby = (make_writer(redis_server.url, worker=worker, ttl_s=0.3) for worker in ("w1", "w2"))
+    begun_us = time.time_ns() // 1000
     task = running.start(owner)
     await until(lambda: owner.outbox.is_open)
-    begun_us = time.time_ns() // 1000
     running.start(standby)
     await until(lambda: standby._owner_seen_us)
     task.cancel()
