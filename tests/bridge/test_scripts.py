@@ -13,6 +13,7 @@ from agentexchange_bridge.items import CANDLE, FINAL_ORDER, FORMING, NOTICE, ORD
 from agentexchange_bridge.lease import Free, Grant, Lease, Refused, acquire_call, beat_call, read_acquired, release_call
 from agentexchange_bridge.scripts import SCRIPTS, WRITE_BATCH, load_scripts
 from agentexchange_schemas import Layout
+from tests._patience import PATIENCE_S
 from tests.bridge._kit import ACCOUNT
 
 if TYPE_CHECKING:
@@ -101,12 +102,12 @@ async def listen(
     )
     stream.write(pack(command, *channels))
     for _ in channels:
-        assert (await asyncio.wait_for(heard.get(), 5))[0] == command.lower().encode()
+        assert (await asyncio.wait_for(heard.get(), PATIENCE_S))[0] == command.lower().encode()
     return stream, heard
 
 
 async def messages(heard: asyncio.Queue[list[bytes]], count: int) -> list[tuple[str, bytes]]:
-    got = [await asyncio.wait_for(heard.get(), 5) for _ in range(count)]
+    got = [await asyncio.wait_for(heard.get(), PATIENCE_S) for _ in range(count)]
     return [(channel.decode(), payload) for _, channel, payload in got]
 
 

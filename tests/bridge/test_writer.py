@@ -14,6 +14,7 @@ from agentexchange_bridge.notices import to_us
 from agentexchange_bridge.scripts import WRITE_BATCH
 from agentexchange_bridge.stats import RedisState
 from agentexchange_schemas import Cause, FeedState
+from tests._patience import PATIENCE_S
 from tests.bridge._kit import (
     ACCOUNT,
     LAYOUT,
@@ -104,7 +105,7 @@ async def test_the_status_says_who_serves_what_and_how_far_it_is(redis_server: R
     await until(lambda: writer.outbox.is_empty)
     async with connected(redis_server) as redis:
         told: dict[str, str] = {}
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while told.get("log_id") != writer.outbox.log_ids[0]:
                 flat = [part.decode() for part in await redis.command("HGETALL", LAYOUT.status("m0"))]
                 told = dict(zip(flat[::2], flat[1::2], strict=True))

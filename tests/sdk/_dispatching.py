@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from agentexchange._handlers import Handler
 from agentexchange._policy import HandlerOptions
 from agentexchange_schemas import Topic
+from tests._patience import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -33,5 +34,5 @@ async def running(dispatcher: Dispatcher, *, deliver: bool = True) -> AsyncItera
         yield task
     finally:
         dispatcher.finish(deliver=deliver)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await asyncio.gather(task, return_exceptions=True)

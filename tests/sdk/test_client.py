@@ -19,6 +19,7 @@ from agentexchange import (
     UsageError,
 )
 from agentexchange.testing import DEMO_KEY, SandboxExchange, SandboxThread
+from tests._patience import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -269,7 +270,7 @@ async def test_a_handler_may_disconnect(sandbox: SandboxExchange) -> None:
     await sandbox.control.wait_for_subscriptions(BTC)
     for _ in range(3):
         sandbox.control.push_tick("BTCUSDT", price="1")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await task
     assert len(box.seen) == 1
 
@@ -302,7 +303,7 @@ async def test_orders_that_wait_are_delivered_when_asked_for(sandbox: SandboxExc
 async def test_stop_before_connect_ends_it_as_it_starts() -> None:
     ws = AgentExchangeWS("k", "ws://127.0.0.1:1")
     ws.stop()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await ws.connect()
 
 

@@ -44,7 +44,7 @@ class Calls:
         self.sync(data)
 
     async def until(self, count: int) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while len(self.seen) < count:
                 self._changed.clear()
                 await self._changed.wait()
@@ -291,7 +291,7 @@ def test_system_exit_in_a_handler_ends_the_program(exc: BaseException, *, is_asy
         add(dispatcher, leave_on_loop if is_async else leave, BTC)
         async with running(dispatcher) as task:
             dispatcher.event(BTC, tick())
-            await asyncio.wait_for(task, 5)
+            await asyncio.wait_for(task, PATIENCE_S)
 
     with pytest.raises(type(exc)):
         asyncio.run(main())

@@ -12,6 +12,7 @@ from agentexchange import AgentExchangeWS, UsageError
 from agentexchange.errors import AuthenticationError
 from agentexchange.errors import ConnectionError as FinalConnectionError
 from agentexchange_schemas import Cause, FeedState, account_scope
+from tests._patience import PATIENCE_S
 from tests.sdk._acked_client import Call, group_member, position_holder
 from tests.sdk._shared_client import KEY, eventually, no_wait
 
@@ -62,7 +63,7 @@ async def test_it_ends_cleanly_at_every_step(
                 await task
         else:
             client.transport.stop()
-            await asyncio.wait_for(task, 5)
+            await asyncio.wait_for(task, PATIENCE_S)
         assert asyncio.all_tasks() == before
     await eventually(lambda: len(account.client.client_list()) == 1)
 

@@ -18,6 +18,7 @@ from agentexchange.errors import ConnectionError as PublicConnectionError
 from agentexchange.errors import StaleValueError, UsageError
 from agentexchange.latest import AsyncLatestReader, LatestReader
 from agentexchange_schemas import Candle, FeedState, Layout, OrderUpdate, Portfolio, Ticker
+from tests._patience import PATIENCE_S
 from tests.sdk._layout_writer import LayoutWriter
 from tests.sdk._shared_client import KEY
 
@@ -276,7 +277,7 @@ async def test_nothing_stays_open_after_close(writer: LayoutWriter, redis_server
         await asyncio.gather(*(reader.ticker("BTCUSDT") for _ in range(5)))
     with LatestReader(redis_server.url) as sync_reader:
         sync_reader.ticker("BTCUSDT")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while len(writer.client.client_list()) > 1:  # noqa: ASYNC110 - only the server can tell
             await asyncio.sleep(0.002)
 

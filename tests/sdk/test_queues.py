@@ -13,6 +13,7 @@ import pytest
 from agentexchange import AgentExchangeWS, FeedState, FeedStatus, Topic
 from agentexchange._dispatch import SWEEP_S, Dispatcher, HandlerFailed, HandlersEnded
 from agentexchange._queue import LAG_SWEEPS, MAX_BYTES
+from tests._patience import PATIENCE_S
 from tests.sdk._dispatching import ALL, BTC, ETH, ORDERS, add, running
 from tests.sdk._timeline import Timeline
 
@@ -372,7 +373,7 @@ async def test_draining_has_a_deadline(kind: str) -> None:
         dispatcher.event(ORDERS, order(number))
     await gate.until(1)
     dispatcher.finish(deliver=True, timeout_s=0.05)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await task
     assert_exact(dispatcher, 100)
     assert dispatcher.stats()[0].dropped == 99
@@ -389,7 +390,7 @@ async def test_draining_can_be_cut_short() -> None:
     await gate.until(1)
     dispatcher.finish(deliver=True, timeout_s=60)
     dispatcher.finish(deliver=False)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await task
     assert len(gate.seen) == 1
 
@@ -409,7 +410,7 @@ async def test_a_call_returns_when_every_handler_has() -> None:
         await second.until(1)
         assert not call.done()
         second.let()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await call
         await dispatcher.call("portfolio", {}, None, "live", "a-1")  # nobody's
     assert first.seen == second.seen == [order(1)]
@@ -454,7 +455,7 @@ async def test_a_cancelled_call_leaves_and_the_next_one_is_made(kind: str) -> No
         for call in calls[:2]:
             call.cancel()
         gate.let(2)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await calls[2]
     assert [data["order_id"] for data in gate.seen] == ["0", "2"]
     assert all(call.cancelled() for call in calls[:2])

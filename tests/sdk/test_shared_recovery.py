@@ -13,6 +13,7 @@ import pytest
 from agentexchange._urls import redis_url
 from agentexchange.redis import RespStream, StreamOptions
 from agentexchange_schemas import Cause, FeedState, FeedStatus, Topic
+from tests._patience import PATIENCE_S
 from tests.sdk._shared_client import SharedClient, eventually, no_wait
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ async def test_a_topic_that_missed_nothing_is_not_asked_for_while_others_flow(
         writer.heartbeat()
         await got.until(lambda got: len(got.events) == 2)
         quiet = next(flow for flow in client.transport._inbox.flows("m0") if flow.topic == ETH)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while quiet.place_us < writer.received_us - 1:  # noqa: ASYNC110 - no event tells it
                 await asyncio.sleep(0.005)
         before, seen = _calls(writer, "hmget"), looks.count(0.021)

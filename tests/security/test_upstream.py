@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from agentexchange_schemas import Topic
+from tests._patience import PATIENCE_S
 from tests.sdk.upstream._feeds import Sink, make_feed, make_pool, running
 
 from ._attack import COUNTED, RECONNECT, Attack
@@ -71,7 +72,7 @@ async def test_a_stray_error_is_undone_by_the_acknowledgement(make: Any) -> None
             await sink.until(lambda: len(sink.prices) == 3 and topic_states(sink)[-1:] == ["live"])
             assert topic_states(sink) == ["unavailable", "live"]
             feed.subscribe(Topic.parse("ticker:ETHUSDT"))
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE_S):
                 while not server.asked:  # noqa: ASYNC110 - another task's list
                     await asyncio.sleep(0.01)
             assert [message["action"] for message in server.asked] == ["subscribe"], "the topic was not left"

@@ -13,6 +13,7 @@ from agentexchange import AuthenticationError, ConnectionError  # noqa: A004 - t
 from agentexchange.testing import DEMO_KEY, SandboxExchange
 from agentexchange.upstream import AuthPolicy
 from agentexchange_schemas import FeedState, FrameError, Topic
+from tests._patience import PATIENCE_S
 from tests.sdk._timeline import Timeline
 from tests.sdk.upstream._feeds import Sink, make_feed, running
 
@@ -477,7 +478,7 @@ async def test_stop_ends_a_backoff_wait_at_once(sandbox: SandboxExchange) -> Non
     async with running(feed) as task:
         await time.until_asleep(1)
         feed.stop()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await task
 
 
@@ -487,7 +488,7 @@ async def test_stop_ends_a_handshake_that_hangs(sandbox: SandboxExchange) -> Non
     async with running(feed) as task:
         await asyncio.sleep(0)
         feed.stop()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await task
     sandbox.control.accept_handshakes()
 
@@ -495,7 +496,7 @@ async def test_stop_ends_a_handshake_that_hangs(sandbox: SandboxExchange) -> Non
 async def test_stop_before_run() -> None:
     feed = make_feed("ws://127.0.0.1:1", Sink(), BTC)
     feed.stop()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await feed.run()
 
 

@@ -145,7 +145,7 @@ async def test_an_error_of_the_sink_is_not_hidden(sandbox: SandboxExchange) -> N
 async def test_stop_before_run() -> None:
     pool = make_pool("ws://127.0.0.1:1", Sink(), *singles(3))
     pool.stop()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await pool.run()
 
 
