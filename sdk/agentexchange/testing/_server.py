@@ -150,6 +150,7 @@ class LocalExchange(ABC):
                 session.end(RESTART)
             self._door.open_gate()
             self._rest.hurry()
+            await _accept_no_more(server)
             server.close(close_connections=False)  # each handler closes its own with 1012
             await self._cut_off_rest(server)
 
@@ -188,3 +189,11 @@ class LocalExchange(ABC):
         connection = ServerConnection(*args, **kwargs)
         self._accepted.add(connection)
         return connection
+
+
+async def _accept_no_more(server: Server) -> None:
+    """Let those connections begin that are accepted: asyncio begins none for a closed server, and loses its socket."""
+    loop = asyncio.get_running_loop()
+    for listener in server.sockets:
+        loop.remove_reader(listener)
+    await asyncio.sleep(0)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+import socket
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
+from agentexchange.testing import SandboxExchange
 from tests.sdk.testing._bare import KEY, QUIET, bare
 
 if TYPE_CHECKING:
@@ -133,3 +135,16 @@ async def test_the_key_is_in_no_log_line_and_no_repr(exchange: LocalExchange, ca
     assert KEY not in caplog.text
     assert "ak_wrong" not in caplog.text
     assert not any(KEY in text for text in texts)
+
+
+async def test_a_client_that_connects_while_it_stops_leaves_no_socket_open() -> None:
+    faults: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: faults.append(context))
+    for turns in range(6):  # of the loop, from the connection to the stop
+        async with SandboxExchange(rate=0) as exchange:
+            port = int(exchange.url.rpartition(":")[2])
+            with socket.create_connection(("127.0.0.1", port)):
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                await exchange.stop()
+    assert faults == []
