@@ -265,6 +265,14 @@ class Window:
     length_us: int
     start_us: int | None = None
 
+    def ends(self, first_us: int, last_us: int) -> tuple[int, int]:
+        """Where the part begins and ends of what is held from ``first_us`` to ``last_us``."""
+        if self.length_us >= last_us - first_us:
+            return first_us, last_us
+        latest_us = last_us - self.length_us
+        start_us = latest_us if self.start_us is None else min(max(first_us, self.start_us), latest_us)
+        return start_us, start_us + self.length_us
+
 
 @dataclass(frozen=True, slots=True)
 class TimeLine:

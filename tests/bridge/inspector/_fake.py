@@ -11,7 +11,6 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self
 
-from agentexchange_bridge.inspector.past._timeline import seen
 from agentexchange_bridge.inspector.views import (
     AccountView,
     Bar,
@@ -81,7 +80,7 @@ class FakeInspection:
 
     async def timeline(self, buckets: int = 240, window: Window | None = None) -> TimeLine:
         first_us, last_us = self.start_us, self.end_us if self.live is None else self.clock()
-        start_us, end_us = seen(window, first_us, last_us)
+        start_us, end_us = (first_us, last_us) if window is None else window.ends(first_us, last_us)
         gaps = [gap for gap in _gaps(first_us) if gap.since_us <= end_us and (gap.until_us or end_us) >= start_us]
         step, rows = (end_us - start_us) / buckets, []
         for number in range(buckets):

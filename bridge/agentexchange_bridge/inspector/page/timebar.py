@@ -15,7 +15,7 @@ from .detail import show_event
 from .format import NONE, clock, day_clock, look_of, rate, span
 from .parts import icon_button
 from .viewer import SPEEDS
-from .zoom import in_sight, moved, words, zoomed
+from .zoom import as_asked, in_sight, moved, words, zoomed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,9 +70,10 @@ class TimeBar:
 
     async def zoom(self, factor: float, about: float | None = None, along: float = 0.0) -> None:
         """Zoom: ``factor`` times as close, about a share of the width (None: the moment shown), or go along it."""
-        line, feed = self._line, self._viewer.feed
-        if line is None or feed is None:
+        feed = self._viewer.feed
+        if self._line is None or feed is None:
             return
+        line = as_asked(self._line, self._viewer.window)
         if about is None:
             at_us = min(feed.at_us, line.last_us)  # what is live is ahead of the line
         else:

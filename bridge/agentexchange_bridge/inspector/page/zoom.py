@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from agentexchange_bridge.inspector.views import Window
@@ -11,10 +12,16 @@ from .format import span
 if TYPE_CHECKING:
     from agentexchange_bridge.inspector.views import TimeLine
 
-__all__ = ["MIN_US", "in_sight", "moved", "words", "zoomed"]
+__all__ = ["MIN_US", "as_asked", "in_sight", "moved", "words", "zoomed"]
 
 MIN_US: Final = 10_000_000
 """The shortest part: a second is then a tenth of the line."""
+
+
+def as_asked(line: TimeLine, window: Window | None) -> TimeLine:
+    """The line with the ends that are asked for, while it is still read: a key pressed again goes on from there."""
+    start_us, end_us = (line.first_us, line.last_us) if window is None else window.ends(line.first_us, line.last_us)
+    return replace(line, start_us=start_us, end_us=end_us)
 
 
 def zoomed(line: TimeLine, factor: float, about_us: int) -> Window | None:

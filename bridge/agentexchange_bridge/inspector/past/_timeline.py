@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ._history import History, LaneSpan
 
-__all__ = ["TimeLines", "seen", "width_of"]
+__all__ = ["TimeLines", "width_of"]
 
 _S: Final = 1_000_000
 _WIDTHS_US: Final = tuple(
@@ -58,7 +58,7 @@ class TimeLines:
             return TimeLine(end_us, end_us, (), (), is_exact=True, first_us=end_us, last_us=end_us)
         first_us = min(span.first_us or 0 for span in spans)
         last_us = max(span.last_us or 0 for span in spans)
-        start_us, end_us = seen(window, first_us, last_us)
+        start_us, end_us = (first_us, last_us) if window is None else window.ends(first_us, last_us)
         width_us = width_of(end_us - start_us, max(1, min(buckets, _MAX_BUCKETS)))
         starts = range(start_us - start_us % width_us, end_us + 1, width_us)
         samples = await self._samples(spans, starts, Stretch(first_us, last_us + 1))
@@ -99,15 +99,6 @@ def _stretch(at: int, width_us: int, held: Stretch) -> Stretch:
     """What a bucket's rate is taken of: as long as it is, also at the ends, where a few µs would tell of no rate."""
     end_us = min(held.end_us, max(at, held.start_us) + width_us)
     return Stretch(max(held.start_us, end_us - width_us), end_us)
-
-
-def seen(window: Window | None, first_us: int, last_us: int) -> Stretch:
-    """The part of what is held that a window shows; its end belongs to it."""
-    if window is None or window.length_us >= last_us - first_us:
-        return Stretch(first_us, last_us)
-    latest_us = last_us - window.length_us
-    start_us = latest_us if window.start_us is None else min(max(first_us, window.start_us), latest_us)
-    return Stretch(start_us, start_us + window.length_us)
 
 
 def width_of(span_us: int, buckets: int) -> int:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from agentexchange_bridge.inspector.page.zoom import MIN_US, in_sight, moved, words, zoomed
+from agentexchange_bridge.inspector.page.zoom import MIN_US, as_asked, in_sight, moved, words, zoomed
 from agentexchange_bridge.inspector.views import TimeLine, Window
 
 MINUTE = 60_000_000
@@ -39,6 +39,15 @@ def test_going_along_ends_at_the_ends() -> None:
     assert moved(seen, -9) == Window(10 * MINUTE, 0)
     assert moved(seen, 9) == Window(10 * MINUTE)
     assert moved(line(), 0.5) is None
+
+
+def test_a_key_pressed_again_goes_on_from_what_is_asked_for() -> None:
+    drawn, window = line(), None
+    for _ in range(3):  # pressed while the line is still read
+        window = zoomed(as_asked(drawn, window), 2, HOUR)
+    assert window == Window(HOUR // 8)
+    assert as_asked(drawn, Window(MINUTE, 5 * MINUTE)) == line(5 * MINUTE, 6 * MINUTE)
+    assert as_asked(line(5 * MINUTE, 6 * MINUTE), None) == line()
 
 
 def test_whoever_travels_keeps_the_moment_in_sight() -> None:
