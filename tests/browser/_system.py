@@ -8,7 +8,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import redis
+
 from tests._hygiene import look_into_redis
+from tests._patience import PATIENCE_S
 from tests._servers import RedisServer, free_port, server_binaries, short_folder
 from tests.browser._processes import ServerProcess
 
@@ -58,17 +61,18 @@ def system(
         str(order_rate),
     )
     with contextlib.ExitStack() as stack:
-        redis = _redis(stack)
-        before(redis.url)
+        server = _redis(stack)
+        before(server.url)
         stack.enter_context(ServerProcess(_CLI, *sandbox, "--api-key", KEY, ready=str(port)))
         bridge = ServerProcess(
-            _CLI, "bridge", "--upstream-url", f"ws://127.0.0.1:{port}", "--redis-url", redis.url, "--http", "off",
+            _CLI, "bridge", "--upstream-url", f"ws://127.0.0.1:{port}", "--redis-url", server.url, "--http", "off",
             "--topic", "ticker:all", "--topic", "candles:BTCUSDT:1m", *flags,
             ready='"state": "live"', environment=_WITH_KEY,
         )  # fmt: skip
         stack.enter_context(bridge)
+        _await_ticks(server.url)
         time.sleep(warm_s)
-        yield System(redis, bridge)
+        yield System(server, bridge)
 
 
 @contextlib.contextmanager
@@ -78,6 +82,15 @@ def inspector(*argv: str, environment: dict[str, str] | None = None) -> Iterator
     command = (_CLI, "inspect", *argv, "--port", str(port))
     with ServerProcess(*command, ready="inspect: open", environment=_WITH_KEY | (environment or {})) as process:
         yield process, f"http://127.0.0.1:{port}"
+
+
+def _await_ticks(url: str) -> None:
+    """Return when the market flows: a worker says that it is live a moment before."""
+    ends = time.monotonic() + PATIENCE_S
+    with redis.Redis.from_url(url) as client:
+        while not any(client.scan_iter("ax:{m0}:latest:ticker:*", count=1000)):
+            assert time.monotonic() < ends, "no ticks came"
+            time.sleep(0.1)
 
 
 def _redis(stack: contextlib.ExitStack) -> RedisServer:
