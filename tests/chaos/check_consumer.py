@@ -23,6 +23,7 @@ from agentexchange_schemas import Cause
 
 from .findings import Row
 from .history import MARKET, scope_of, us
+from .numbers import doubled_and_late
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -340,19 +341,7 @@ def _key(status: FeedStatus) -> tuple[object, ...]:
 
 def check_order(calls: Iterable[Call], topic: str, where: str, row: Row, findings: Findings) -> None:
     """Calls with events of ``topic`` within one life: in order and once."""
-    seen: set[int] = set()
-    highest = 0
-    doubled: list[int] = []
-    late: list[int] = []
-    for call in calls:
-        if call.n is None:
-            continue
-        if call.n in seen:
-            doubled.append(call.n)
-        elif call.n < highest:
-            late.append(call.n)
-        seen.add(call.n)
-        highest = max(highest, call.n)
+    doubled, late = doubled_and_late(call.n for call in calls)
     row.doubled += len(doubled)
     row.out_of_order += len(late)
     findings.add_numbers("doubled", where, topic, doubled)

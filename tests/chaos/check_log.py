@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from agentexchange_schemas.envelope import log_id
 
+from .numbers import doubled_and_late
+
 if TYPE_CHECKING:
     from .findings import Findings
     from .history import Logged, ScopeLog
@@ -64,19 +66,7 @@ def _check_seqs(where: str, topic: str, entries: list[Logged], findings: Finding
 
 
 def _check_numbers(where: str, topic: str, entries: list[Logged], findings: Findings) -> None:
-    seen: set[int] = set()
-    highest = 0
-    twice: list[int] = []
-    late: list[int] = []
-    for entry in entries:
-        if entry.n is None:
-            continue
-        if entry.n in seen:
-            twice.append(entry.n)
-        elif entry.n < highest:
-            late.append(entry.n)
-        seen.add(entry.n)
-        highest = max(highest, entry.n)
+    twice, late = doubled_and_late(entry.n for entry in entries)
     findings.add_numbers("written_twice", where, topic, twice)
     findings.add_numbers("written_out_of_order", where, topic, late)
 
