@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from tests._patience import PATIENCE_S
@@ -23,7 +24,7 @@ class Delivery(NamedTuple):
     scope: str | None
 
 
-class Witness:
+class Witness(ABC):
     """Remembers what is told of the feed, and waits for what it shall have seen."""
 
     def __init__(self) -> None:
@@ -48,9 +49,9 @@ class Witness:
         except TimeoutError:
             raise AssertionError(f"never came true; {self.seen()}, statuses {self.statuses[-10:]}") from None
 
+    @abstractmethod
     def seen(self) -> str:
         """The rest of what it remembers, for people."""
-        raise NotImplementedError
 
 
 class Recorder(Witness):
